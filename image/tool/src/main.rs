@@ -1,0 +1,3 @@
+//! `posthouse-image`: what of the image builder needs parsing or decisions.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! `posthouse`, the command-line client.
+
+fn main() {}

@@ -1,0 +1,108 @@
+//! Identifiers as newtypes, so that one kind can't be passed for another.
+//!
+//! Numeric identifiers travel as JSON numbers and stay below 2^53, the largest integer that every
+//! JSON reader keeps exact (RFC 8259 §6).
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+
+macro_rules! numeric_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+numeric_id! {
+    /// A person's account on this site.
+    AccountId
+}
+numeric_id! {
+    /// A direct conversation or a group.
+    ConversationId
+}
+numeric_id! {
+    /// One message of this site.
+    MessageId
+}
+numeric_id! {
+    /// A message's place in its conversation: 1, 2, 3 … without a gap, the same for all members.
+    Seq
+}
+numeric_id! {
+    /// Names the life of a database; another value means that it was restored and cursors are void.
+    Epoch
+}
+numeric_id! {
+    /// Chosen by the client, unique among its requests that are under way; the answer carries it.
+    RequestId
+}
+numeric_id! {
+    /// Milliseconds since 1970-01-01T00:00:00Z by the server's clock.
+    TimestampMs
+}
+
+/// A place in the stream of everything an account may see. Opaque and rising: keep it, send it back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Cursor(pub String);
+
+/// The client's own name for a message, so that sending it again is harmless. Unique for a sender.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ClientMsgId(String);
+
+impl ClientMsgId {
+    /// Accepts 1 to [`limits::CLIENT_MSG_ID_LEN_MAX`] bytes.
+    pub fn new(value: impl Into<String>) -> Result<Self, ClientMsgIdError> {
+        let value = value.into();
+        if value.is_empty() || value.len() > limits::CLIENT_MSG_ID_LEN_MAX {
+            return Err(ClientMsgIdError);
+        }
+        Ok(Self(value))
+    }
+
+    /// The text as the client chose it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ClientMsgId {
+    type Error = ClientMsgIdError;
+
+    fn try_from(value: String) -> Result<Self, Self::Error> {
+        Self::new(value)
+    }
+}
+
+impl From<ClientMsgId> for String {
+    fn from(id: ClientMsgId) -> Self {
+        id.0
+    }
+}
+
+/// A `client_msg_id` of a length that is not allowed.
+#[derive(Debug, thiserror::Error)]
+#[error("client_msg_id must be 1 to {} bytes long", limits::CLIENT_MSG_ID_LEN_MAX)]
+pub struct ClientMsgIdError;
+
+/// What a device shows instead of a password. Secret: `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Token(pub String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(…)")
+    }
+}

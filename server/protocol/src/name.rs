@@ -1,0 +1,103 @@
+//! User names: what may be one and when two are the same.
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+
+/// A name to log in with: 1 to [`limits::USERNAME_CHARS_MAX`] letters or digits of any script, and
+/// `.`, `-`, `_` between them. Kept in lower case, so that `Anna` and `anna` are one account.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Username(String);
+
+impl Username {
+    /// Parses a name as a person types it.
+    pub fn new(value: &str) -> Result<Self, NameError> {
+        let folded = value.trim().to_lowercase();
+        let chars = folded.chars().count();
+        if chars == 0 {
+            return Err(NameError::Empty);
+        }
+        if chars > limits::USERNAME_CHARS_MAX {
+            return Err(NameError::TooLong);
+        }
+        if let Some(bad) = folded.chars().find(|c| !c.is_alphanumeric() && !".-_".contains(*c)) {
+            return Err(NameError::Character(bad));
+        }
+        if !folded.starts_with(char::is_alphanumeric) {
+            return Err(NameError::Start);
+        }
+        Ok(Self(folded))
+    }
+
+    /// The name in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Username {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for Username {
+    type Err = NameError;
+
+    fn from_str(value: &str) -> Result<Self, Self::Err> {
+        Self::new(value)
+    }
+}
+
+impl TryFrom<String> for Username {
+    type Error = NameError;
+
+    fn try_from(value: String) -> Result<Self, Self::Error> {
+        Self::new(&value)
+    }
+}
+
+impl From<Username> for String {
+    fn from(name: Username) -> Self {
+        name.0
+    }
+}
+
+/// Why a text is no user name.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing is left after white space.
+    #[error("a user name must not be empty")]
+    Empty,
+    /// More than [`limits::USERNAME_CHARS_MAX`] characters.
+    #[error("a user name has at most {} characters", limits::USERNAME_CHARS_MAX)]
+    TooLong,
+    /// A character that is neither letter nor digit nor `.`, `-`, `_`.
+    #[error("a user name has letters, digits, '.', '-' and '_' only, not {0:?}")]
+    Character(char),
+    /// Begins with `.`, `-` or `_`.
+    #[error("a user name starts with a letter or a digit")]
+    Start,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_any_script_are_folded_to_lower_case() {
+        assert_eq!(Username::new(" Anna ").as_ref().map(Username::as_str), Ok("anna"));
+        assert_eq!(Username::new("王小明").as_ref().map(Username::as_str), Ok("王小明"));
+        assert_eq!(Username::new("o.b-c_1").as_ref().map(Username::as_str), Ok("o.b-c_1"));
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused_with_its_reason() {
+        assert_eq!(Username::new("  "), Err(NameError::Empty));
+        assert_eq!(Username::new(&"x".repeat(33)), Err(NameError::TooLong));
+        assert_eq!(Username::new("a b"), Err(NameError::Character(' ')));
+        assert_eq!(Username::new("a\u{202e}b"), Err(NameError::Character('\u{202e}')));
+        assert_eq!(Username::new("-rf"), Err(NameError::Start));
+    }
+}

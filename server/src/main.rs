@@ -1,0 +1,3 @@
+//! `posthoused`, the server.
+
+fn main() {}
