@@ -1,3 +1,40 @@
-//! `posthoused`, the server.
+//! `posthoused`: reads its settings, starts the runtime, runs the server.
 
-fn main() {}
+use std::process::ExitCode;
+use std::time::Duration;
+
+use posthouse_server::config::Config;
+
+/// How long blocking work (a password hash, a read) may delay the end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    posthouse_server::logging::start();
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> anyhow::Result<()> {
+    let config = Config::from_command_line()?;
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(posthouse_server::run(config));
+    // Ends the tasks that hold the database, so that it closes cleanly.
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    result
+}
+
+/// Every client is a descriptor; take as many as the system lets this process have.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit on open files stays as it is");
+    }
+}

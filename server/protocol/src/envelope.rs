@@ -43,6 +43,10 @@ impl<'a> RequestHead<'a> {
     /// Reads the parameters of the method `M`. Missing parameters count as `{}`.
     pub fn params<M: Method>(&self) -> Result<M::Params, ErrorBody> {
         let text = self.params.map_or("{}", RawValue::get);
+        if !text.starts_with('{') {
+            // serde would read the fields of a struct from an array, too.
+            return Err(ErrorBody::new(ErrorCode::InvalidParams, format!("{}: params must be an object", M::NAME)));
+        }
         serde_json::from_str(text)
             .map_err(|error| ErrorBody::new(ErrorCode::InvalidParams, format!("{}: {error}", M::NAME)))
     }

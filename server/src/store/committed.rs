@@ -1,0 +1,26 @@
+//! The proof that something is on the disk.
+
+/// A value that is durable. Only the store's writer makes one, after the commit that holds it;
+/// acknowledgements and fan-out take nothing else, so that the compiler keeps "durable before visible".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed<T>(T);
+
+impl<T> Committed<T> {
+    /// To be called by the writer, after the commit.
+    pub(super) fn after_commit(value: T) -> Self {
+        Self(value)
+    }
+
+    /// The value, for the one who acknowledges it.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T> std::ops::Deref for Committed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}

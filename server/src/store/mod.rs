@@ -1,0 +1,186 @@
+//! The store: the one place where something becomes durable.
+//!
+//! Owns the database file. One writer thread drains a bounded queue, decides each command, makes the
+//! whole group durable with one commit ([`writer`]) and only then answers, with [`Committed`] values.
+//! Readers use snapshots that never wait for the writer ([`Snapshot`]).
+//!
+//! Never knows who is connected and never calls upwards: what was committed flows back through the
+//! answers and through one bounded channel of [`Published`] records. The router calls it.
+
+mod command;
+mod committed;
+mod database;
+mod record;
+mod snapshot;
+mod tables;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use posthouse_protocol::Epoch;
+use tokio::sync::{mpsc, oneshot};
+
+pub use command::{AccountAdd, DeviceAdd, DirectOpen, MessageAppend, Refusal, Write};
+pub use committed::Committed;
+pub use record::{Origin, Published};
+pub use snapshot::Snapshot;
+
+/// Commands that may wait for the writer; past it, senders wait. Four full groups.
+const QUEUE_LEN_MAX: usize = 1024;
+
+/// Committed records that may wait for the router; past it, the writer waits.
+const PUBLISHED_LEN_MAX: usize = 1024;
+
+/// Why the store can't serve.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The data folder can't be made or written.
+    #[error("cannot use the data folder {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another process has it open.
+    #[error("{path} is in use by another process: stop the other posthoused, or give this one its own --data-dir")]
+    InUse {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The file is not a sound database.
+    #[error(
+        "the database {path} is damaged ({reason}). It was left as it is. \
+         Restore a copy of it, or move it away to start with an empty one, and start posthoused again"
+    )]
+    Corrupt {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file was written by a later version, in a way that this one can't read.
+    #[error("the database {path} needs a newer posthoused (it asks for schema {min_reader}, this one reads {schema})")]
+    TooNew {
+        /// The database.
+        path: PathBuf,
+        /// What the file asks for.
+        min_reader: u64,
+        /// What this build has.
+        schema: u64,
+    },
+    /// Reading or writing failed while serving. Nothing that was not durable has been acknowledged.
+    #[error("the database failed: {0}")]
+    Database(#[from] Box<redb::Error>),
+    /// The store has stopped.
+    #[error("the store has stopped")]
+    Stopped,
+}
+
+impl StoreError {
+    fn database(error: impl Into<redb::Error>) -> Self {
+        Self::Database(Box::new(error.into()))
+    }
+}
+
+/// A handle to the store; clones share it.
+#[derive(Clone)]
+pub struct Store {
+    database: Arc<redb::Database>,
+    queue: mpsc::Sender<writer::Job>,
+    epoch: Epoch,
+}
+
+/// What [`Store::open`] gives beside the handle.
+pub struct StoreParts {
+    /// The handle.
+    pub store: Store,
+    /// Everything that others are to see, in the order of its commits.
+    pub published: mpsc::Receiver<Committed<Published>>,
+    /// Ends with the writer: `Ok` after [`Store::stop`], the reason otherwise.
+    pub ended: oneshot::Receiver<Result<(), StoreError>>,
+}
+
+impl Store {
+    /// Opens the database in `folder`, or makes one where there is none, and starts the writer.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] but `Stopped`. A file that can't be read is never changed.
+    pub fn open(folder: &std::path::Path) -> Result<StoreParts, StoreError> {
+        let (database, epoch) = database::open(folder)?;
+        let database = Arc::new(database);
+        let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
+        let (publish, published) = mpsc::channel(PUBLISHED_LEN_MAX);
+        let ended = writer::spawn(Arc::clone(&database), jobs, publish);
+        Ok(StoreParts { store: Self { database, queue, epoch }, published, ended })
+    }
+
+    /// Names the life of this database.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Queues a command; the returned future ends when it is durable or refused. Commands are carried
+    /// out in the order in which this function returned.
+    ///
+    /// # Errors
+    /// `Stopped` when the store takes no more commands.
+    pub async fn submit<W: Write>(&self, command: W) -> Result<Pending<W>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let job = writer::Job::write(command, reply);
+        self.queue.send(job).await.map_err(|_| StoreError::Stopped)?;
+        Ok(Pending { answer })
+    }
+
+    /// Queues a command and waits for it.
+    ///
+    /// # Errors
+    /// `Stopped` when the store ended before the command was durable.
+    pub async fn write<W: Write>(&self, command: W) -> Result<Answer<W>, StoreError> {
+        self.submit(command).await?.done().await
+    }
+
+    /// Reads from a snapshot, on a thread where waiting for the disk is allowed.
+    ///
+    /// # Errors
+    /// `Database` when the file can't be read.
+    pub async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Snapshot) -> Result<T, StoreError> + Send + 'static,
+    {
+        let database = Arc::clone(&self.database);
+        let work = move || read(&Snapshot::new(&database)?);
+        tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Whether commands are still taken.
+    pub fn is_serving(&self) -> bool {
+        !self.queue.is_closed()
+    }
+
+    /// Lets the writer finish what is queued, then ends it.
+    pub async fn stop(&self) {
+        // A closed queue means that the writer has ended already.
+        let _ = self.queue.send(writer::Job::Stop).await;
+    }
+}
+
+/// What a command came to: durable, or refused without a change.
+pub type Answer<W> = Result<Committed<<W as Write>::Output>, Refusal>;
+
+/// A command on its way to the disk.
+pub struct Pending<W: Write> {
+    answer: oneshot::Receiver<Answer<W>>,
+}
+
+impl<W: Write> Pending<W> {
+    /// Waits until the command is durable or refused.
+    ///
+    /// # Errors
+    /// `Stopped` when the store ended before.
+    pub async fn done(self) -> Result<Answer<W>, StoreError> {
+        self.answer.await.map_err(|_| StoreError::Stopped)
+    }
+}
