@@ -1,3 +1,15 @@
-//! `posthouse`, the command-line client.
+//! `posthouse`: Posthouse from a terminal.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("posthouse: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

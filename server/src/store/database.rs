@@ -1,7 +1,8 @@
 //! Opening the database file: made whole or not at all, checked before it is trusted, never
 //! overwritten.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use posthouse_protocol::Epoch;
@@ -28,7 +29,8 @@ const CHECK_LEN_MAX: u64 = 64 * 1024 * 1024;
 
 /// Opens the database in `folder`, or makes one where there is none.
 pub(super) fn open(folder: &Path) -> Result<(Database, Epoch), StoreError> {
-    std::fs::create_dir_all(folder).map_err(|source| folder_error(folder, source))?;
+    // What people write to each other is nobody else's to read on this machine.
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|source| folder_error(folder, source))?;
     let path = folder.join(FILE_NAME);
     let exists = path.try_exists().map_err(|source| folder_error(folder, source))?;
     if !exists {

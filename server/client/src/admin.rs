@@ -1,0 +1,55 @@
+//! The server's administration socket, on the same machine.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use posthouse_protocol::admin::{AccountAdd, AccountAddParams};
+use posthouse_protocol::{Account, Incoming, Method, Request, RequestId};
+
+use crate::ClientError;
+
+/// Where the server on a Posthouse box listens for its administrator.
+pub const SOCKET: &str = "/run/posthouse/admin.sock";
+
+/// A connection to the administration socket. Blocking: its user is a person or a script.
+pub struct Admin {
+    stream: BufReader<UnixStream>,
+}
+
+impl Admin {
+    /// Connects to the socket at `path`.
+    ///
+    /// # Errors
+    /// `Unreachable` when no server listens there or this user may not talk to it.
+    pub fn open(path: &Path) -> Result<Self, ClientError> {
+        let stream = UnixStream::connect(path).map_err(|error| ClientError::Unreachable {
+            server: format!("the administration socket {}", path.display()),
+            reason: format!("{error} (is posthoused running, and are you root or its user?)"),
+        })?;
+        Ok(Self { stream: BufReader::new(stream) })
+    }
+
+    /// Makes an account.
+    ///
+    /// # Errors
+    /// `Refused` with `already_exists` or `invalid_params`.
+    pub fn add_account(&mut self, params: &AccountAddParams) -> Result<Account, ClientError> {
+        self.call::<AccountAdd>(params)
+    }
+
+    fn call<M: Method>(&mut self, params: &M::Params) -> Result<M::Result, ClientError> {
+        let lost = |error: std::io::Error| ClientError::Disconnected(error.to_string());
+        let mut line = serde_json::to_string(&Request::<M>::new(RequestId(1), params)).expect("string keys");
+        line.push('\n');
+        self.stream.get_mut().write_all(line.as_bytes()).map_err(lost)?;
+        let mut answer = String::new();
+        self.stream.read_line(&mut answer).map_err(lost)?;
+        let not_understood = |error: serde_json::Error| ClientError::Answer(error.to_string());
+        match Incoming::parse(&answer).map_err(not_understood)? {
+            Incoming::Answer { outcome: Ok(result), .. } => Incoming::result::<M>(&result).map_err(not_understood),
+            Incoming::Answer { outcome: Err(error), .. } => Err(ClientError::Refused(error)),
+            other => Err(ClientError::Answer(format!("an answer was expected, not {other:?}"))),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Commands that talk to a server as an account.
+
+use anyhow::{Context, bail};
+use posthouse_client::{Client, ClientError, Events, Login, ServerUrl, new_client_msg_id};
+use posthouse_protocol::{
+    Connect, ConnectParams, ConversationId, ConversationsDirect, ConversationsDirectParams, ConversationsList, Empty,
+    ErrorCode, Event, History, HistoryParams, LoginParams, Send, SendParams, Username, limits,
+};
+
+use super::output::Output;
+use super::{Command, password};
+
+pub async fn run(command: Command, output: Output) -> anyhow::Result<()> {
+    match command {
+        Command::Login { server, password_stdin, name } => {
+            log_in(server, name, password(password_stdin)?, output).await
+        }
+        Command::Send { to, text } => send(to, text.join(" "), output).await,
+        Command::Read { with, limit } => read(with, limit, output).await,
+        Command::Listen => listen(output).await,
+        Command::Conversations => conversations(output).await,
+        #[cfg(unix)]
+        Command::User(_) => unreachable!("it needs no server and was carried out before"),
+    }
+}
+
+async fn log_in(server: ServerUrl, username: Username, password: String, output: Output) -> anyhow::Result<()> {
+    let (client, _) = Client::open(&server).await?;
+    let params = LoginParams { username: username.clone(), password, device: device_name() };
+    let result = client.call::<posthouse_protocol::Login>(&params).await?;
+    let login = Login { server, username, token: result.token };
+    login.save()?;
+    output.logged_in(&login);
+    Ok(())
+}
+
+async fn send(to: Username, text: String, output: Output) -> anyhow::Result<()> {
+    let (client, _events) = connect().await?;
+    let conversation_id = direct(&client, to).await?;
+    let params = SendParams { conversation_id, client_msg_id: new_client_msg_id(), text };
+    let sent = client.call::<Send>(&params).await.context("the message was not sent")?;
+    output.sent(&sent);
+    Ok(())
+}
+
+async fn read(with: Username, limit: u32, output: Output) -> anyhow::Result<()> {
+    let (client, _events) = connect().await?;
+    let conversation_id = direct(&client, with).await?;
+    let limit = Some(limit.clamp(1, limits::HISTORY_LIMIT_MAX));
+    let page = client.call::<History>(&HistoryParams { conversation_id, before: None, limit }).await?;
+    for message in &page.messages {
+        output.message(message);
+    }
+    Ok(())
+}
+
+async fn conversations(output: Output) -> anyhow::Result<()> {
+    let (client, _events) = connect().await?;
+    for conversation in client.call::<ConversationsList>(&Empty {}).await?.conversations {
+        output.conversation(&conversation);
+    }
+    Ok(())
+}
+
+async fn listen(output: Output) -> anyhow::Result<()> {
+    let (_client, mut events) = connect().await?;
+    output.listening();
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Message(message) => output.message(&message),
+            Event::Restarting(_) => bail!("the server is restarting"),
+        }
+    }
+    bail!("the connection to the server ended")
+}
+
+/// A connected session of the kept log-in.
+async fn connect() -> anyhow::Result<(Client, Events)> {
+    let login = Login::load()?;
+    let (client, events) = Client::open(&login.server).await?;
+    match client.call::<Connect>(&ConnectParams { token: login.token }).await {
+        Ok(_) => Ok((client, events)),
+        Err(ClientError::Refused(error)) if error.code == ErrorCode::TokenInvalid => {
+            bail!("this device is logged out: run `posthouse login --server {} {}`", login.server, login.username)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn direct(client: &Client, username: Username) -> anyhow::Result<ConversationId> {
+    let params = ConversationsDirectParams { username };
+    let conversation = client.call::<ConversationsDirect>(&params).await;
+    let context = || format!("no conversation with {}", params.username);
+    Ok(conversation.with_context(context)?.conversation_id)
+}
+
+/// What this device is called in the account's list of devices.
+fn device_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = format!("posthouse on {}", if host.trim().is_empty() { std::env::consts::OS } else { host.trim() });
+    name.chars().take(limits::DEVICE_NAME_CHARS_MAX).collect()
+}

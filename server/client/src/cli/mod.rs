@@ -1,0 +1,87 @@
+//! The commands that a person types, and how their results are shown.
+
+mod chat;
+mod output;
+#[cfg(unix)]
+mod user;
+
+use clap::{Parser, Subcommand};
+use posthouse_client::ServerUrl;
+use posthouse_protocol::Username;
+
+use output::Output;
+
+/// Chat on your own Posthouse server.
+#[derive(Parser)]
+#[command(name = "posthouse", version)]
+struct Arguments {
+    /// One JSON object a line instead of text
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Log in on this device; asks for the password
+    Login {
+        /// The server's address
+        #[arg(long, value_name = "http://HOST:PORT")]
+        server: ServerUrl,
+        /// Read the password from standard input
+        #[arg(long)]
+        password_stdin: bool,
+        /// Your user name
+        name: Username,
+    },
+    /// Send a message; ends when it is safely stored
+    Send {
+        /// Whom to
+        to: Username,
+        /// What; several words become one text
+        #[arg(required = true, num_args = 1..)]
+        text: Vec<String>,
+    },
+    /// Show the latest messages of a conversation
+    Read {
+        /// With whom
+        with: Username,
+        /// How many messages
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Show messages as they come, until interrupted
+    Listen,
+    /// List your conversations
+    Conversations,
+    /// Look after accounts, on the server's own machine
+    #[cfg(unix)]
+    #[command(subcommand)]
+    User(user::UserCommand),
+}
+
+/// Carries out the command line.
+pub fn run() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let output = if arguments.json { Output::Json } else { Output::Text };
+    match arguments.command {
+        #[cfg(unix)]
+        Command::User(command) => user::run(command, output),
+        other => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(chat::run(other, output))
+        }
+    }
+}
+
+/// A password from standard input, or asked for at the terminal without showing it.
+fn password(from_stdin: bool) -> anyhow::Result<String> {
+    if !from_stdin {
+        return Ok(rpassword::prompt_password("Password: ")?);
+    }
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}

@@ -1,0 +1,105 @@
+//! How results are shown: text for people, one JSON object a line for programs.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use posthouse_client::Login;
+use posthouse_protocol::{Account, Conversation, Message, SendResult, TimestampMs};
+use serde_json::json;
+
+#[derive(Clone, Copy)]
+pub enum Output {
+    Text,
+    Json,
+}
+
+impl Output {
+    pub fn logged_in(self, login: &Login) {
+        match self {
+            Self::Text => println!("Logged in as {} at {}.", login.username, login.server),
+            Self::Json => println!("{}", json!({ "username": login.username, "server": login.server })),
+        }
+    }
+
+    pub fn sent(self, sent: &SendResult) {
+        match self {
+            Self::Text => println!("Sent, number {} of this conversation, at {}.", sent.seq, local_time(sent.ts)),
+            Self::Json => print_json(sent),
+        }
+    }
+
+    pub fn message(self, message: &Message) {
+        match self {
+            Self::Text => {
+                let text = printable(&message.text);
+                println!("{}  {}: {text}", local_time(message.ts), message.sender.username);
+            }
+            Self::Json => print_json(message),
+        }
+    }
+
+    pub fn conversation(self, conversation: &Conversation) {
+        match self {
+            Self::Text => println!("{}  ({} messages)", conversation.peer.username, conversation.last_seq),
+            Self::Json => print_json(conversation),
+        }
+    }
+
+    /// On standard error: standard output is the messages'.
+    pub fn listening(self) {
+        if matches!(self, Self::Text) {
+            eprintln!("Listening. Ctrl-C ends it.");
+        }
+    }
+
+    pub fn account(self, account: &Account, made_up_password: Option<&str>) {
+        match (self, made_up_password) {
+            (Self::Text, None) => println!("Account {} made.", account.username),
+            (Self::Text, Some(password)) => println!("Account {} made. Password: {password}", account.username),
+            (Self::Json, password) => {
+                let account_id = account.account_id;
+                println!("{}", json!({ "account_id": account_id, "username": account.username, "password": password }));
+            }
+        }
+    }
+
+    pub fn imported(self, made: usize, kept: usize) {
+        match self {
+            Self::Text => println!("{made} accounts made, {kept} were there already."),
+            Self::Json => println!("{}", json!({ "made": made, "kept": kept })),
+        }
+    }
+}
+
+fn print_json<T: serde::Serialize>(value: &T) {
+    println!("{}", serde_json::to_string(value).expect("wire types have string keys"));
+}
+
+/// In this machine's time zone.
+fn local_time(time: TimestampMs) -> String {
+    let time = i64::try_from(time.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    time.map_or_else(
+        || "(no valid time)".to_owned(),
+        |time| time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+    )
+}
+
+/// A text without control characters, so that a message can't steer the reader's terminal.
+fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_cannot_steer_the_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb\r\nc 你好"), "a\u{fffd}[2Jb\u{fffd}\nc 你好");
+    }
+
+    #[test]
+    fn a_time_beyond_the_calendar_is_said_to_be_none() {
+        assert_eq!(local_time(TimestampMs(u64::MAX)), "(no valid time)");
+    }
+}

@@ -1,0 +1,202 @@
+//! One connection to a server: calls and their answers, and events.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use posthouse_protocol::{ErrorBody, Event, Incoming, Method, Request, RequestId, SUBPROTOCOL_JSON, limits};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message, Utf8Bytes};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use crate::ServerUrl;
+
+/// A server on the local network answers within this time or is not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The largest answer is a full page of history with every text at its longest.
+const FRAME_LEN_MAX: usize = limits::HISTORY_LIMIT_MAX as usize * limits::FRAME_LEN_MAX;
+
+/// Events that may wait for the program; past it the connection is read no further.
+const EVENTS_LEN_MAX: usize = 1024;
+
+/// Why a call did not succeed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The server can't be reached.
+    #[error("cannot reach {server}: {reason}")]
+    Unreachable {
+        /// Which server.
+        server: String,
+        /// What the network said.
+        reason: String,
+    },
+    /// The server refused the call; nothing has changed.
+    #[error("{}", .0.message)]
+    Refused(ErrorBody),
+    /// The connection ended before the answer came: the call may have been carried out or not.
+    #[error("the connection to the server ended: {0}")]
+    Disconnected(String),
+    /// The server's answer was not understood.
+    #[error("the server's answer was not understood: {0}")]
+    Answer(String),
+}
+
+/// A connection; clones share it. It ends when all clones are dropped.
+#[derive(Clone)]
+pub struct Client {
+    calls: mpsc::Sender<Call>,
+    next_id: Arc<AtomicU64>,
+}
+
+/// What the server says unasked, in its order. `None` from [`Events::next`] means that the connection
+/// has ended.
+pub struct Events {
+    receiver: mpsc::Receiver<Event>,
+}
+
+impl Events {
+    /// The next event.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.receiver.recv().await
+    }
+}
+
+type Answer = Result<Box<serde_json::value::RawValue>, ClientError>;
+
+struct Call {
+    id: RequestId,
+    frame: Utf8Bytes,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl Client {
+    /// Opens a connection. Log in or connect next.
+    ///
+    /// # Errors
+    /// `Unreachable`.
+    pub async fn open(server: &ServerUrl) -> Result<(Self, Events), ClientError> {
+        let unreachable = |reason: String| ClientError::Unreachable { server: server.to_string(), reason };
+        let mut request = server.websocket().into_client_request().map_err(|error| unreachable(error.to_string()))?;
+        request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL_JSON));
+        let config = WebSocketConfig::default()
+            .read_buffer_size(16 * 1024)
+            .write_buffer_size(16 * 1024)
+            .max_message_size(Some(FRAME_LEN_MAX))
+            .max_frame_size(Some(FRAME_LEN_MAX));
+        // Frames are small and each is to leave at once: no Nagle.
+        let connect = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
+        let (stream, _) = tokio::time::timeout(CONNECT_TIMEOUT, connect)
+            .await
+            .map_err(|_| unreachable(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())))?
+            .map_err(|error| unreachable(explain(&error)))?;
+        let (calls, calls_receiver) = mpsc::channel(limits::REQUESTS_IN_FLIGHT_MAX);
+        let (events, receiver) = mpsc::channel(EVENTS_LEN_MAX);
+        let driver = Driver { stream, pending: HashMap::new(), events };
+        tokio::spawn(driver.run(calls_receiver));
+        Ok((Self { calls, next_id: Arc::new(AtomicU64::new(1)) }, Events { receiver }))
+    }
+
+    /// Calls the method `M` and waits for its answer.
+    ///
+    /// # Errors
+    /// `Refused` when the server says no; `Disconnected` when the outcome is unknown.
+    pub async fn call<M: Method>(&self, params: &M::Params) -> Result<M::Result, ClientError> {
+        let id = RequestId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        let frame = serde_json::to_string(&Request::<M>::new(id, params)).expect("requests have string keys");
+        let (answer, receiver) = oneshot::channel();
+        let gone = || ClientError::Disconnected("it was closed before".to_owned());
+        self.calls.send(Call { id, frame: frame.into(), answer }).await.map_err(|_| gone())?;
+        let result = receiver.await.map_err(|_| gone())??;
+        Incoming::result::<M>(&result).map_err(|error| ClientError::Answer(format!("{}: {error}", M::NAME)))
+    }
+}
+
+/// Owns the socket: writes calls, hands answers to their callers and events to the program.
+struct Driver {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    pending: HashMap<RequestId, oneshot::Sender<Answer>>,
+    events: mpsc::Sender<Event>,
+}
+
+impl Driver {
+    async fn run(mut self, mut calls: mpsc::Receiver<Call>) {
+        let reason = self.drive(&mut calls).await;
+        calls.close();
+        // What was queued but not written is as undecided, to its caller, as what was.
+        while let Ok(call) = calls.try_recv() {
+            self.pending.insert(call.id, call.answer);
+        }
+        for (_, answer) in self.pending.drain() {
+            // A caller that gave up needs no answer.
+            let _ = answer.send(Err(ClientError::Disconnected(reason.clone())));
+        }
+    }
+
+    /// Runs until the connection ends, and says why it did.
+    async fn drive(&mut self, calls: &mut mpsc::Receiver<Call>) -> String {
+        loop {
+            tokio::select! {
+                call = calls.recv() => {
+                    let Some(call) = call else { return self.leave().await };
+                    self.pending.insert(call.id, call.answer);
+                    if let Err(error) = self.stream.send(Message::Text(call.frame)).await {
+                        return explain(&error);
+                    }
+                }
+                frame = self.stream.next() => match frame {
+                    Some(Ok(Message::Text(text))) => self.on_text(&text).await,
+                    Some(Ok(Message::Close(frame))) => return closed(frame.as_ref()),
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return explain(&error),
+                    None => return closed(None),
+                },
+            }
+        }
+    }
+
+    async fn on_text(&mut self, text: &str) {
+        match Incoming::parse(text) {
+            Ok(Incoming::Answer { id: Some(id), outcome }) => {
+                if let Some(answer) = self.pending.remove(&id) {
+                    // A caller that gave up needs no answer.
+                    let _ = answer.send(outcome.map_err(ClientError::Refused));
+                }
+            }
+            // A program that drops its events wants none.
+            Ok(Incoming::Event(event)) => drop(self.events.send(event).await),
+            // Answers to no request, events of later versions and what is no frame at all: pass over.
+            Ok(Incoming::Answer { id: None, .. } | Incoming::UnknownEvent(_)) | Err(_) => {}
+        }
+    }
+
+    async fn leave(&mut self) -> String {
+        // It is over either way.
+        let _ = self.stream.close(None).await;
+        "it was closed here".to_owned()
+    }
+}
+
+fn closed(frame: Option<&CloseFrame>) -> String {
+    match frame {
+        Some(frame) if !frame.reason.is_empty() => format!("{} (close code {})", frame.reason, u16::from(frame.code)),
+        Some(frame) => format!("close code {}", u16::from(frame.code)),
+        None => "the network or the server went away".to_owned(),
+    }
+}
+
+fn explain(error: &WebSocketError) -> String {
+    match error {
+        WebSocketError::Io(error) => error.to_string(),
+        WebSocketError::Http(response) => {
+            format!("it answered with HTTP status {}: is it a Posthouse server?", response.status().as_u16())
+        }
+        other => other.to_string(),
+    }
+}

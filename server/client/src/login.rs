@@ -1,0 +1,106 @@
+//! A device's log-in, kept in a file between runs.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy;
+use posthouse_protocol::{Token, Username};
+use serde::{Deserialize, Serialize};
+
+use crate::ServerUrl;
+
+/// Overrides the folder of the log-in file; one folder is one log-in.
+pub const CONFIG_DIR_VARIABLE: &str = "POSTHOUSE_CONFIG_DIR";
+
+/// Who is logged in where.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Login {
+    /// The server.
+    pub server: ServerUrl,
+    /// The account's name.
+    pub username: Username,
+    /// What this device shows.
+    pub token: Token,
+}
+
+/// Why a log-in can't be read or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginError {
+    /// There is none.
+    #[error("not logged in: run `posthouse login --server http://HOST:PORT NAME`")]
+    None,
+    /// The user has no folder for settings.
+    #[error("this user has no home folder: set {CONFIG_DIR_VARIABLE} to a folder for the log-in")]
+    NoFolder,
+    /// The file can't be read or written.
+    #[error("cannot use {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not a log-in.
+    #[error("{path} is not a log-in ({source}): log in again")]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+}
+
+impl Login {
+    /// Reads the log-in of this user.
+    ///
+    /// # Errors
+    /// `None` where there is none.
+    pub fn load() -> Result<Self, LoginError> {
+        let path = file()?;
+        let text = std::fs::read(&path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => LoginError::None,
+            _ => LoginError::File { path: path.clone(), source },
+        })?;
+        serde_json::from_slice(&text).map_err(|source| LoginError::Content { path, source })
+    }
+
+    /// Keeps the log-in, readable by this user only. The old one stays until the new one is whole.
+    ///
+    /// # Errors
+    /// `File`, or `NoFolder`.
+    pub fn save(&self) -> Result<(), LoginError> {
+        let path = file()?;
+        self.write(&path).map_err(|source| LoginError::File { path, source })
+    }
+
+    fn write(&self, path: &Path) -> std::io::Result<()> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let unfinished = path.with_extension("new");
+        let mut file = private_file(&unfinished)?;
+        file.write_all(&serde_json::to_vec_pretty(self)?)?;
+        file.sync_all()?;
+        std::fs::rename(&unfinished, path)
+    }
+}
+
+fn file() -> Result<PathBuf, LoginError> {
+    if let Some(folder) = std::env::var_os(CONFIG_DIR_VARIABLE) {
+        return Ok(PathBuf::from(folder).join("login.json"));
+    }
+    let strategy = etcetera::choose_base_strategy().map_err(|_| LoginError::NoFolder)?;
+    Ok(strategy.config_dir().join("posthouse").join("login.json"))
+}
+
+#[cfg(unix)]
+fn private_file(path: &Path) -> std::io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+// Elsewhere the user's own folders are private already.
+#[cfg(not(unix))]
+fn private_file(path: &Path) -> std::io::Result<std::fs::File> {
+    std::fs::File::create(path)
+}
