@@ -1,0 +1,47 @@
+# Every command that a person types. The work is in the scripts that the recipes call; `make` alone prints what there is.
+#
+# Variables for the image, given as `make image BASE=debian`; make hands them on to the scripts:
+#   BASE=auto|raspios|debian   where kernel and firmware come from
+#   VERSION=…                  the version in the image's name; the workspace's by default
+#   PROFILE=release|dev        dev adds the overlay for people who work on the image
+#   MACHINE=virt|raspi4b       the machine that test-image boots
+.DEFAULT_GOAL := help
+.PHONY: help image server-arm64 test test-image test-long run bench lock check clean
+
+install := image/toolchain/install
+
+help: # prints this list
+	@sed --quiet --regexp-extended 's/^([a-z0-9-]+):.* # (.*)/  make \1\t\2/p' Makefile | expand --tabs=22
+
+image: # builds dist/posthouse-<version>-pi4.img.xz, installing what it needs (BASE=, VERSION=, PROFILE=)
+	@image/build
+
+server-arm64: # cross-compiles only the server and its client for the Pi
+	@image/toolchain/server-arm64
+
+test: # runs every test that needs no image, installing what it needs
+	@$(install) test
+	@tests/run
+
+test-image: # boots the image in QEMU and tests it from outside; builds it if it is not there (MACHINE=)
+	@$(install) boot
+	@tests/image/run
+
+test-long: # runs what takes hours: nothing yet
+	@echo 'make test-long: its parts (more seeds, cycles, power cuts, builds twice) are not written yet' >&2; exit 2
+
+run: # runs the server on this machine, with its data in target/run
+	@cargo run --package posthouse-server -- --data-dir target/run --demo
+
+bench: # runs the benchmarks: nothing yet
+	@echo 'make bench: there are no benchmarks yet' >&2; exit 2
+
+lock: # renews the package lock of the image: nothing yet
+	@echo 'make lock: the image has no package lock yet; each build takes what the archive has' >&2; exit 2
+
+check: # checks format, lints, licences and shell scripts: what CI runs first
+	@$(install) check
+	@tests/tidy/check
+
+clean: # removes what was built here: target/ and dist/ (not the cache in ~/.cache/posthouse)
+	@rm --recursive --force target dist
