@@ -82,7 +82,7 @@ mod systemd_service {
     }
 
     fn notify(state: &[(&str, &str)]) {
-        if let Err(error) = daemon::notify(false, state.iter()) {
+        if let Err(error) = daemon::notify(state.iter()) {
             tracing::warn!(%error, "the service manager could not be told");
         }
     }
