@@ -11,6 +11,7 @@ mod connection;
 mod listener;
 pub mod logging;
 mod router;
+pub mod scheduling;
 mod service;
 mod session;
 mod shutdown;
@@ -44,7 +45,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let router = Router::new(store.clone());
     let fan_out = tokio::spawn(router.clone().fan_out(published));
     let (shutdown, stopping) = shutdown::channel();
-    let listeners = service::listeners(config.listen).await?;
+    let listeners = service::listeners(config.listen)?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
 
     let admin = admin::bind(&config.admin_socket)?;
@@ -62,7 +63,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     let messages = store.read(store::Snapshot::message_count).await?;
     tracing::info!(version = VERSION, ?addresses, messages, data = %config.data_dir.display(), "serving");
-    service::ready(store.clone());
+    service::ready(addresses.first().copied());
     let failed = tokio::select! {
         signal = service::stop_signal() => { tracing::info!(signal, "stopping"); None }
         end = &mut ended => Some(end),

@@ -17,7 +17,7 @@ use hyper_tungstenite::HyperWebsocket;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use posthouse_protocol::SUBPROTOCOL_JSON;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::connection;
@@ -65,9 +65,10 @@ pub async fn serve(listener: TcpListener, gate: Gate) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            stream = accept(&listener, &gate) => {
-                connections.spawn(serve_stream(stream.0, stream.1, gate.clone()));
-            }
+            stream = accept(&listener) => match Arc::clone(&gate.places).try_acquire_owned() {
+                Ok(place) => { connections.spawn(serve_stream(stream, place, gate.clone())); }
+                Err(_) => turn_away(&stream),
+            },
             Some(_) = connections.join_next() => {}
             () = stopping.requested() => break,
         }
@@ -79,12 +80,19 @@ pub async fn serve(listener: TcpListener, gate: Gate) {
     }
 }
 
-/// The next connection, once there is a place for it; until then it waits in the kernel's queue.
-async fn accept(listener: &TcpListener, gate: &Gate) -> (TcpStream, tokio::sync::OwnedSemaphorePermit) {
-    let place = Arc::clone(&gate.places).acquire_owned().await.expect("the semaphore is never closed");
+/// Tells a client that the house is full: better a clear answer than a long wait.
+fn turn_away(stream: &TcpStream) {
+    // A new socket has room for this; a client that left needs no answer.
+    let _ = stream.try_write(
+        b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+    );
+}
+
+/// The next connection.
+async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
+            Ok((stream, _)) => return stream,
             Err(error) => {
                 tracing::warn!(%error, "accepting a connection failed");
                 tokio::time::sleep(ACCEPT_RETRY).await;
@@ -93,7 +101,7 @@ async fn accept(listener: &TcpListener, gate: &Gate) -> (TcpStream, tokio::sync:
     }
 }
 
-async fn serve_stream(stream: TcpStream, _place: tokio::sync::OwnedSemaphorePermit, gate: Gate) {
+async fn serve_stream(stream: TcpStream, _place: OwnedSemaphorePermit, gate: Gate) {
     // A chat's frames are small and each is to leave at once.
     if stream.set_nodelay(true).is_err() {
         return;

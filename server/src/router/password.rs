@@ -8,7 +8,9 @@ use std::sync::Arc;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use posthouse_protocol::{ErrorBody, ErrorCode, limits};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::scheduling;
 
 /// OWASP Password Storage Cheat Sheet's second choice for argon2id: 19 MiB, 2 passes, 1 lane.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -67,13 +69,18 @@ impl Passwords {
             .map_err(|_| ErrorBody::new(ErrorCode::Overloaded, "too many log-ins at once").retry_after_ms(5_000))?;
         let permit = Arc::clone(&self.at_once).acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
-        let done = tokio::task::spawn_blocking(move || {
-            let result = work();
-            // The place is free when the work is done, even if nobody waits for it any more.
+        let (done, result) = oneshot::channel();
+        let hash = move || {
+            scheduling::enter_batch();
+            // Whoever asked may have gone meanwhile.
+            let _ = done.send(work());
+            // The place is free when the work is done, even if nobody waited for it.
             drop(permit);
-            result
-        });
-        done.await.map_err(|_| ErrorBody::new(ErrorCode::Unavailable, "the server is stopping"))
+        };
+        let stopping = || ErrorBody::new(ErrorCode::Unavailable, "the server cannot hash passwords now");
+        // A thread of its own costs nothing beside the hash, and keeps its scheduling to itself.
+        std::thread::Builder::new().name("password-hash".to_owned()).spawn(hash).map_err(|_| stopping())?;
+        result.await.map_err(|_| stopping())
     }
 }
 

@@ -17,6 +17,7 @@ use super::committed::Committed;
 use super::record::Published;
 use super::tables::Tables;
 use super::{Answer, StoreError};
+use crate::scheduling;
 
 /// Most commands in one commit: enough to pay for its sync, and few enough that the first of them
 /// does not wait long for the last.
@@ -66,6 +67,7 @@ pub(super) fn spawn(
 ) -> oneshot::Receiver<Result<(), StoreError>> {
     let (ended, receiver) = oneshot::channel();
     let work = move || {
+        scheduling::enter_realtime();
         let result = run(&database, jobs, &publish);
         // Nobody listens any more only while the process ends.
         let _ = ended.send(result);

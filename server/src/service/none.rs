@@ -1,0 +1,17 @@
+//! No service manager: nothing passes sockets and nobody is told.
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+
+/// None.
+#[expect(clippy::unnecessary_wraps, reason = "with systemd it can fail")]
+pub fn passed_listeners() -> anyhow::Result<Vec<TcpListener>> {
+    Ok(Vec::new())
+}
+
+/// Nobody is told.
+pub fn ready(_address: Option<SocketAddr>) {}
+
+/// Nobody is told.
+pub fn stopping() {}

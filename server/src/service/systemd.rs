@@ -1,0 +1,42 @@
+//! systemd, through libsystemd.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use systemd::daemon;
+use tokio::net::TcpListener;
+
+use super::watchdog;
+
+/// The listening sockets that systemd holds for this service.
+pub fn passed_listeners() -> anyhow::Result<Vec<TcpListener>> {
+    let passed = daemon::listen_fds().context("cannot read the sockets that systemd passes")?;
+    let adopt = |descriptor| -> anyhow::Result<TcpListener> {
+        let listener = daemon::tcp_listener(descriptor).context("systemd passed a socket that is not TCP")?;
+        listener.set_nonblocking(true)?;
+        Ok(TcpListener::from_std(listener)?)
+    };
+    passed.iter().map(adopt).collect()
+}
+
+/// The server serves on `address`; from here on the watchdog wants to hear of it.
+pub fn ready(address: Option<SocketAddr>) {
+    notify(&[(daemon::STATE_READY, "1"), (daemon::STATE_STATUS, "serving")]);
+    let watchdog_us = daemon::watchdog_enabled().unwrap_or(0);
+    if let (Some(address), true) = (address, watchdog_us > 0) {
+        let timeout = Duration::from_micros(watchdog_us);
+        watchdog::start(address, timeout, || notify(&[(daemon::STATE_WATCHDOG, "1")]));
+    }
+}
+
+/// The server begins to stop.
+pub fn stopping() {
+    notify(&[(daemon::STATE_STOPPING, "1"), (daemon::STATE_STATUS, "stopping")]);
+}
+
+fn notify(state: &[(&str, &str)]) {
+    if let Err(error) = daemon::notify(state.iter()) {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
+}
