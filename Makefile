@@ -14,6 +14,8 @@ help: # prints this list
 	@sed --quiet --regexp-extended 's/^([a-z0-9-]+):.* # (.*)/  make \1\t\2/p' Makefile | expand --tabs=22
 
 image: # builds dist/posthouse-<version>-pi4.img.xz, installing what it needs (BASE=, VERSION=, PROFILE=)
+	@$(install) image
+	@image/toolchain/server-arm64
 	@image/build
 
 server-arm64: # cross-compiles only the server and its client for the Pi
