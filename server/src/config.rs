@@ -22,6 +22,10 @@ struct Arguments {
     #[arg(long, value_name = "PATH")]
     admin_socket: Option<PathBuf>,
 
+    /// Where this file exists, serve what it says as the rescue page, and no chat
+    #[arg(long, value_name = "PATH")]
+    rescue_file: Option<PathBuf>,
+
     /// Make two demo accounts with well-known passwords (loopback only)
     #[arg(long)]
     demo: bool,
@@ -36,6 +40,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Path of the local administration socket.
     pub admin_socket: PathBuf,
+    /// Where the reason stands why there can be no chat, if there is one.
+    pub rescue_file: Option<PathBuf>,
     /// Whether to make demo accounts.
     pub demo: bool,
 }
@@ -55,7 +61,8 @@ impl Config {
             None => default_data_dir()?,
         };
         let admin_socket = arguments.admin_socket.unwrap_or_else(|| data_dir.join("admin.sock"));
-        Ok(Self { data_dir, listen: arguments.listen, admin_socket, demo: arguments.demo })
+        let Arguments { listen, rescue_file, demo, .. } = arguments;
+        Ok(Self { data_dir, listen, admin_socket, rescue_file, demo })
     }
 }
 

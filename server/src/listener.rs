@@ -46,15 +46,15 @@ pub type Handler = Arc<dyn Fn(&Request<Incoming>) -> Response<Full<Bytes>> + Sen
 /// What every connection needs.
 #[derive(Clone)]
 pub struct Gate {
-    router: Router,
+    router: Option<Router>,
     handler: Handler,
     stopping: Shutdown,
     places: Arc<Semaphore>,
 }
 
 impl Gate {
-    /// One gate is shared by all listening sockets.
-    pub fn new(router: Router, handler: Handler, stopping: Shutdown) -> Self {
+    /// One gate is shared by all listening sockets. Without a router there is no WebSocket.
+    pub fn new(router: Option<Router>, handler: Handler, stopping: Shutdown) -> Self {
         Self { router, handler, stopping, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
     }
 }
@@ -126,14 +126,14 @@ async fn serve_stream(stream: TcpStream, _place: OwnedSemaphorePermit, gate: Gat
         tracing::debug!(%error, "an HTTP connection ended early");
         return;
     }
-    if let Ok(websocket) = upgraded.try_recv() {
-        serve_websocket(websocket, gate).await;
+    if let (Ok(websocket), Some(router)) = (upgraded.try_recv(), gate.router) {
+        serve_websocket(websocket, router, gate.stopping).await;
     }
 }
 
-async fn serve_websocket(websocket: HyperWebsocket, gate: Gate) {
+async fn serve_websocket(websocket: HyperWebsocket, router: Router, stopping: Shutdown) {
     match websocket.await {
-        Ok(stream) => connection::serve(stream, gate.router, gate.stopping).await,
+        Ok(stream) => connection::serve(stream, router, stopping).await,
         Err(error) => tracing::debug!(%error, "an upgrade failed"),
     }
 }
@@ -143,7 +143,7 @@ fn respond(
     gate: &Gate,
     upgrade: &tokio::sync::mpsc::Sender<HyperWebsocket>,
 ) -> Response<Full<Bytes>> {
-    if request.uri().path() != "/ws" {
+    if request.uri().path() != "/ws" || gate.router.is_none() {
         return (gate.handler)(request);
     }
     if request.method() != Method::GET || !hyper_tungstenite::is_upgrade_request(request) {

@@ -32,7 +32,8 @@ fn health(store: &Store) -> Response<Full<Bytes>> {
     response(code, "application/json", format!("{body}\n"))
 }
 
-fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+/// A response with the headers that every page carries.
+pub(crate) fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     let headers = response.headers_mut();

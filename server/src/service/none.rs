@@ -11,7 +11,7 @@ pub fn passed_listeners() -> anyhow::Result<Vec<TcpListener>> {
 }
 
 /// Nobody is told.
-pub fn ready(_address: Option<SocketAddr>) {}
+pub fn ready(_status: &str, _address: Option<SocketAddr>) {}
 
 /// Nobody is told.
 pub fn stopping() {}

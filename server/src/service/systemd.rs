@@ -20,9 +20,9 @@ pub fn passed_listeners() -> anyhow::Result<Vec<TcpListener>> {
     passed.iter().map(adopt).collect()
 }
 
-/// The server serves on `address`; from here on the watchdog wants to hear of it.
-pub fn ready(address: Option<SocketAddr>) {
-    notify(&[(daemon::STATE_READY, "1"), (daemon::STATE_STATUS, "serving")]);
+/// The server serves on `address`, and `status` says what; from here on the watchdog wants to hear of it.
+pub fn ready(status: &str, address: Option<SocketAddr>) {
+    notify(&[(daemon::STATE_READY, "1"), (daemon::STATE_STATUS, status)]);
     let watchdog_us = daemon::watchdog_enabled().unwrap_or(0);
     if let (Some(address), true) = (address, watchdog_us > 0) {
         let timeout = Duration::from_micros(watchdog_us);

@@ -1,0 +1,67 @@
+//! The rescue edge: the page of a box that can't chat, and why.
+//!
+//! What finds the reason (the unit that can't mount the data partition, say) leaves it in a file; the
+//! server then serves this page instead of failing again and again.
+
+use std::path::Path;
+
+use anyhow::Context;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::{Request, Response, StatusCode};
+
+use crate::web;
+
+const PAGE: &str = include_str!("web/rescue.html");
+
+/// Longest reason that is shown, in characters.
+const REASON_CHARS_MAX: usize = 1_000;
+
+/// What the file says; `None` where there is no such file: the rule.
+pub fn reason(file: Option<&Path>) -> anyhow::Result<Option<String>> {
+    let Some(file) = file else { return Ok(None) };
+    match std::fs::read(file) {
+        Ok(text) => Ok(Some(String::from_utf8_lossy(&text).trim().chars().take(REASON_CHARS_MAX).collect())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+    }
+}
+
+/// Answers every request with the page, and `/healthz` with `{"status": "rescue", …}`; status 503 in any case.
+pub fn respond(reason: &str, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    let code = StatusCode::SERVICE_UNAVAILABLE;
+    if request.uri().path() == "/healthz" {
+        let body = serde_json::json!({ "status": "rescue", "version": crate::VERSION, "reason": reason });
+        return web::response(code, "application/json", format!("{body}\n"));
+    }
+    web::response(code, "text/html; charset=utf-8", PAGE.replace("{reason}", &escape(reason)))
+}
+
+/// Text as it may stand in HTML.
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_read_where_there_is_one_and_cut_where_it_is_endless() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("reason");
+        assert_eq!(reason(None).expect("no file is asked for"), None);
+        assert_eq!(reason(Some(&file)).expect("none is the rule"), None);
+        std::fs::write(&file, "the card is worn out\n").expect("written");
+        assert_eq!(reason(Some(&file)).expect("read").as_deref(), Some("the card is worn out"));
+        std::fs::write(&file, [b'x', 0xff].repeat(5_000)).expect("written");
+        assert_eq!(reason(Some(&file)).expect("read").expect("a reason").chars().count(), REASON_CHARS_MAX);
+        assert!(reason(Some(folder.path())).is_err(), "a folder is no reason");
+    }
+
+    #[test]
+    fn a_reason_is_text_and_never_markup() {
+        assert_eq!(escape("<script>&"), "&lt;script&gt;&amp;");
+    }
+}

@@ -1,0 +1,100 @@
+//! The composition: makes the parts, hands each what it needs, and takes them down in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::config::Config;
+use crate::listener::{self, Gate, Handler};
+use crate::router::Router;
+use crate::shutdown::{self, ShutdownSender};
+use crate::store::{Snapshot, Store, StoreError, StoreParts};
+use crate::{VERSION, admin, demo, rescue, service, web};
+
+/// Runs the server until a signal or the store ends it.
+///
+/// # Errors
+/// What keeps it from starting (an address in use, a damaged database), or the store's failure.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    match rescue::reason(config.rescue_file.as_deref())? {
+        Some(reason) => apologise(&config, reason).await,
+        None => chat(&config).await,
+    }
+}
+
+async fn chat(config: &Config) -> anyhow::Result<()> {
+    let StoreParts { store, published, mut ended } = Store::open(&config.data_dir)?;
+    let listeners = service::listeners(config.listen)?;
+    let addresses = addresses(&listeners);
+    let router = Router::new(store.clone());
+    let fan_out = tokio::spawn(router.clone().fan_out(published));
+    let (shutdown, stopping) = shutdown::channel();
+    let admin = admin::bind(&config.admin_socket)?;
+    let admin = tokio::spawn(admin.serve(router.clone(), stopping.clone()));
+    if config.demo {
+        demo::add_accounts(&router, &addresses).await?;
+    }
+    let handler = web_handler(store.clone());
+    let doors = open(listeners, &Gate::new(Some(router), handler, stopping));
+
+    let messages = store.read(Snapshot::message_count).await?;
+    tracing::info!(version = VERSION, ?addresses, messages, data = %config.data_dir.display(), "serving");
+    service::ready("serving", addresses.first().copied());
+    let failed = tokio::select! {
+        signal = service::stop_signal() => { tracing::info!(signal, "stopping"); None }
+        end = &mut ended => Some(end),
+    };
+    close(doors, &shutdown).await?;
+    admin.await.context("the administration socket panicked")?;
+    store.stop().await;
+    let end = match failed {
+        Some(end) => end,
+        None => ended.await,
+    };
+    fan_out.abort();
+    stored(end)
+}
+
+/// Serves nothing but the reason why there is no chat, until somebody stops it.
+async fn apologise(config: &Config, reason: String) -> anyhow::Result<()> {
+    let listeners = service::listeners(config.listen)?;
+    let addresses = addresses(&listeners);
+    let (shutdown, stopping) = shutdown::channel();
+    tracing::error!(%reason, ?addresses, "serving the rescue page only");
+    let handler: Handler = Arc::new(move |request: &_| rescue::respond(&reason, request));
+    let doors = open(listeners, &Gate::new(None, handler, stopping));
+    service::ready("serving the rescue page only", addresses.first().copied());
+    let signal = service::stop_signal().await;
+    tracing::info!(signal, "stopping");
+    close(doors, &shutdown).await
+}
+
+fn web_handler(store: Store) -> Handler {
+    Arc::new(move |request: &_| web::respond(&store, request))
+}
+
+fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
+    listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+}
+
+fn open(listeners: Vec<TcpListener>, gate: &Gate) -> Vec<JoinHandle<()>> {
+    listeners.into_iter().map(|listener| tokio::spawn(listener::serve(listener, gate.clone()))).collect()
+}
+
+/// Lets everybody know, and waits until the last connection has ended or its time is up.
+async fn close(doors: Vec<JoinHandle<()>>, shutdown: &ShutdownSender) -> anyhow::Result<()> {
+    service::stopping();
+    shutdown.request();
+    for door in doors {
+        door.await.context("a listener panicked")?;
+    }
+    Ok(())
+}
+
+fn stored(end: Result<Result<(), StoreError>, oneshot::error::RecvError>) -> anyhow::Result<()> {
+    end.context("the store's writer panicked")?.context("the store failed; what was not acknowledged is lost")
+}
