@@ -20,7 +20,7 @@ use crate::ServerUrl;
 /// A server on the local network answers within this time or is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The largest answer is a full page of history with every text at its longest.
+/// Room for the longest list of conversations; every other answer fits into [`limits::FRAME_LEN_MAX`].
 const FRAME_LEN_MAX: usize = limits::HISTORY_LIMIT_MAX as usize * limits::FRAME_LEN_MAX;
 
 /// Events that may wait for the program; past it the connection is read no further.

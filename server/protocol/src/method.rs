@@ -223,7 +223,7 @@ pub struct HistoryParams {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Seq>,
     /// How many at most: 1 to [`limits::HISTORY_LIMIT_MAX`], by default
-    /// [`limits::HISTORY_LIMIT_DEFAULT`].
+    /// [`limits::HISTORY_LIMIT_DEFAULT`]. As many come as fit into one frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }

@@ -1,12 +1,16 @@
 //! Reading: a snapshot sees one committed state and never waits for the writer.
 
-use posthouse_protocol::{Account, AccountId, Conversation, ConversationId, Cursor, Message, Seq, Username};
+use posthouse_protocol::{Account, AccountId, Conversation, ConversationId, Cursor, Message, Seq, Username, limits};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
 use super::StoreError;
 use super::command::account_record;
 use super::record::{AccountRecord, DeviceRecord, decode, decode_message};
 use super::tables::{ACCOUNTS, CONVERSATION_LOG, DEVICES, HEADS, LOG, MEMBERS, MEMBERSHIPS, USERNAMES};
+
+/// Most bytes of JSON in a page: it has to fit into one frame with its envelope, for which 1 KiB is more
+/// than enough. The longest message alone takes some 99,000.
+const PAGE_LEN_MAX: usize = limits::FRAME_LEN_MAX - 1024;
 
 /// One committed state of the database.
 pub struct Snapshot {
@@ -83,8 +87,8 @@ impl Snapshot {
         })
     }
 
-    /// Up to `limit` messages before `before` (the newest, without it), or `None` where the account is
-    /// no member.
+    /// Up to `limit` messages before `before` (the newest, without it), as many of them as fit into one
+    /// frame, or `None` where the account is no member.
     pub fn history(
         &self,
         reader: AccountId,
@@ -100,16 +104,21 @@ impl Snapshot {
             let end = before.map_or(u64::MAX, |seq| seq.0);
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
             let (index, log) = (txn.open_table(CONVERSATION_LOG)?, txn.open_table(LOG)?);
-            let mut newest_first = index.range((conversation, 0)..(conversation, end))?.rev();
-            let mut messages = Vec::new();
-            for entry in newest_first.by_ref().take(limit) {
+            let mut page = HistoryPage { messages: Vec::new(), has_more: false };
+            let mut len = 0;
+            for entry in index.range((conversation, 0)..(conversation, end))?.rev() {
                 let gseq = entry?.1.value();
                 let stored = log.get(gseq)?;
                 let stored = stored.ok_or_else(|| missing(conversation, gseq))?;
-                messages.push(decode_message(stored.value())?);
+                len += stored.value().len() + ",".len();
+                if page.messages.len() == limit || (len > PAGE_LEN_MAX && !page.messages.is_empty()) {
+                    page.has_more = true;
+                    break;
+                }
+                page.messages.push(decode_message(stored.value())?);
             }
-            messages.reverse();
-            Ok(Some(HistoryPage { messages, has_more: newest_first.next().transpose()?.is_some() }))
+            page.messages.reverse();
+            Ok(Some(page))
         })
     }
 

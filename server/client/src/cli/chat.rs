@@ -46,9 +46,19 @@ async fn send(to: Username, text: String, output: Output) -> anyhow::Result<()> 
 async fn read(with: Username, limit: u32, output: Output) -> anyhow::Result<()> {
     let (client, _events) = connect().await?;
     let conversation_id = direct(&client, with).await?;
-    let limit = Some(limit.clamp(1, limits::HISTORY_LIMIT_MAX));
-    let page = client.call::<History>(&HistoryParams { conversation_id, before: None, limit }).await?;
-    for message in &page.messages {
+    // A page may hold less than was asked for: long messages fill its frame.
+    let (mut pages, mut before, mut wanted) = (Vec::new(), None, limit);
+    loop {
+        let limit = Some(wanted.min(limits::HISTORY_LIMIT_MAX));
+        let page = client.call::<History>(&HistoryParams { conversation_id, before, limit }).await?;
+        before = page.messages.first().map(|message| message.seq);
+        wanted = wanted.saturating_sub(u32::try_from(page.messages.len()).unwrap_or(u32::MAX));
+        pages.push(page.messages);
+        if wanted == 0 || !page.has_more {
+            break;
+        }
+    }
+    for message in pages.iter().rev().flatten() {
         output.message(message);
     }
     Ok(())

@@ -49,7 +49,7 @@ enum Command {
         /// With whom
         with: Username,
         /// How many messages
-        #[arg(long, default_value_t = 20)]
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
     },
     /// Show messages as they come, until interrupted
