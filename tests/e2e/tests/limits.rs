@@ -1,0 +1,155 @@
+//! Every limit holds from outside: up to it things work, past it they are refused and nothing else happens.
+
+use posthouse_client::new_client_msg_id;
+use posthouse_e2e::raw::{FIN, RawSocket, TEXT, frame};
+use posthouse_e2e::{Device, Server, Site, refusal};
+use posthouse_protocol::{ConversationId, ErrorCode, History, HistoryParams, Seq, limits};
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_pipeline_is_answered_and_its_sends_keep_their_order() {
+    let (_site, server, mut anna) = anna_alone().await;
+    let notes = anna.direct("anna").await;
+    let mut socket = RawSocket::open(server.address()).await;
+    socket.call(0, "connect", json!({ "token": anna.token })).await;
+
+    // Twice what may be under way, written at once.
+    let count = 2 * u64::try_from(limits::REQUESTS_IN_FLIGHT_MAX).expect("a usize fits");
+    let mut requests = Vec::new();
+    for id in 1..=count {
+        let params = json!({ "conversation_id": notes, "client_msg_id": format!("m{id}"), "text": format!("{id}") });
+        let request = json!({ "id": id, "method": "send", "params": params }).to_string();
+        requests.extend(frame(FIN | TEXT, request.as_bytes()));
+    }
+    socket.write(&requests).await.expect("the requests are taken");
+    let mut answered = Vec::new();
+    while answered.len() < requests_len(count) {
+        let answer = socket.next_text().await.expect("an answer to each request");
+        let (id, seq) = (answer["id"].as_u64().expect("an id"), answer["result"]["seq"].as_u64().expect("a seq"));
+        assert_eq!(id, seq, "the order of sending is the order of the conversation");
+        answered.push(id);
+    }
+    answered.sort_unstable();
+    assert_eq!(answered, (1..=count).collect::<Vec<_>>(), "each is answered once");
+    for expected in 1..=count {
+        assert_eq!(anna.next_message().await.text, expected.to_string(), "events keep the order");
+    }
+    server.assert_undisturbed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_text_is_kept_and_one_byte_more_is_refused() {
+    let (_site, server, anna) = anna_alone().await;
+    let notes = anna.direct("anna").await;
+    let longest = ["x".repeat(limits::TEXT_LEN_MAX), "字".repeat(limits::TEXT_LEN_MAX / 3), "\u{1}".repeat(16 * 1024)];
+    for text in &longest {
+        anna.send(notes, text).await;
+    }
+    for bad in ["x".repeat(limits::TEXT_LEN_MAX + 1), "字".repeat(limits::TEXT_LEN_MAX / 3 + 1), String::new()] {
+        let error = refusal(anna.try_send(notes, new_client_msg_id(), &bad).await);
+        assert_eq!(error.code, ErrorCode::InvalidParams);
+        assert!(error.message.contains("text: 1 to 16384 bytes"), "{error}");
+    }
+    let kept: Vec<_> = anna.history(notes).await.into_iter().map(|message| message.text).collect();
+    assert_eq!(kept, longest);
+    server.assert_undisturbed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_of_the_longest_texts_can_be_read_to_its_end() {
+    let (_site, server, anna) = anna_alone().await;
+    let notes = anna.direct("anna").await;
+    // Every character takes six bytes of JSON.
+    let text = "\u{1}".repeat(limits::TEXT_LEN_MAX);
+    for _ in 0..12 {
+        anna.send(notes, &text).await;
+    }
+    let kept = anna.history(notes).await;
+    assert_eq!(kept.iter().map(|message| message.seq.0).collect::<Vec<_>>(), (1..=12).collect::<Vec<_>>());
+    assert!(kept.iter().all(|message| message.text == text));
+    server.assert_undisturbed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_pages_hold_what_was_asked_for_and_no_more_than_their_limit() {
+    let (_site, _server, anna) = anna_alone().await;
+    let notes = anna.direct("anna").await;
+    for number in 1..=205 {
+        anna.send(notes, &number.to_string()).await;
+    }
+    let page = |before: Option<u64>, limit: Option<u32>| {
+        let params = HistoryParams { conversation_id: notes, before: before.map(Seq), limit };
+        let client = anna.client.clone();
+        async move { client.call::<History>(&params).await }
+    };
+    for (before, limit, first, last, has_more) in [
+        (None, None, 156, 205, true),
+        (None, Some(1), 205, 205, true),
+        (None, Some(limits::HISTORY_LIMIT_MAX), 6, 205, true),
+        (Some(6), Some(5), 1, 5, false),
+        (Some(6), Some(4), 2, 5, true),
+        (Some(2), Some(200), 1, 1, false),
+        (Some(u64::from(u32::MAX)), Some(3), 203, 205, true),
+    ] {
+        let result = page(before, limit).await.expect("a page");
+        let seqs: Vec<_> = result.messages.iter().map(|message| message.seq.0).collect();
+        assert_eq!(seqs, (first..=last).collect::<Vec<_>>(), "before {before:?}, limit {limit:?}");
+        assert_eq!(result.has_more, has_more, "before {before:?}, limit {limit:?}");
+    }
+    for before in [0, 1] {
+        let empty = page(Some(before), None).await.expect("an empty page");
+        assert!(empty.messages.is_empty() && !empty.has_more, "{empty:?}");
+    }
+    for limit in [0, limits::HISTORY_LIMIT_MAX + 1, u32::MAX] {
+        assert_eq!(refusal(page(None, Some(limit)).await).code, ErrorCode::InvalidParams, "limit {limit}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_names_that_clients_choose_have_their_limits() {
+    let (_site, server, anna) = anna_alone().await;
+    let notes = anna.direct("anna").await;
+    let mut socket = RawSocket::open(server.address()).await;
+    let login = |device: &str| json!({ "username": "anna", "password": posthouse_e2e::PASSWORD, "device": device });
+    for (device, accepted) in [("字".repeat(64), true), ("字".repeat(65), false), (String::new(), false)] {
+        let answer = socket.call(1, "login", login(&device)).await;
+        assert_eq!(answer.get("result").is_some(), accepted, "a device of {} characters", device.chars().count());
+    }
+    socket.call(2, "connect", json!({ "token": anna.token })).await;
+    for (id, accepted) in [("a".repeat(64), true), ("a".repeat(65), false), (String::new(), false)] {
+        let params = json!({ "conversation_id": notes, "client_msg_id": id, "text": "hello" });
+        let answer = socket.call(3, "send", params).await;
+        assert_eq!(answer.get("result").is_some(), accepted, "a client_msg_id of {} bytes: {answer}", id.len());
+    }
+    assert_eq!(anna.history(notes).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_beyond_what_exists_are_answered_like_unknown_ones() {
+    let (_site, server, anna) = anna_alone().await;
+    let mut socket = RawSocket::open(server.address()).await;
+    socket.call(1, "connect", json!({ "token": anna.token })).await;
+    for conversation in [json!(0), json!(u64::MAX), json!(999)] {
+        let answer = socket.call(2, "history", json!({ "conversation_id": conversation })).await;
+        assert_eq!(answer["error"]["code"], "not_found", "{conversation}");
+    }
+    for conversation in [json!(-1), json!(1.5), json!("1"), json!(null), json!([1]), json!(1e30)] {
+        let answer = socket.call(2, "history", json!({ "conversation_id": conversation })).await;
+        assert_eq!(answer["error"]["code"], "invalid_params", "{conversation}");
+    }
+    let missing = refusal(anna.try_send(ConversationId(u64::MAX), new_client_msg_id(), "hello").await);
+    assert_eq!(missing.code, ErrorCode::NotFound);
+    server.assert_undisturbed();
+}
+
+async fn anna_alone() -> (Site, Server, Device) {
+    let site = Site::new();
+    let server = site.start();
+    server.add_account("anna");
+    let anna = Device::log_in(&server.url(), "anna").await;
+    (site, server, anna)
+}
+
+fn requests_len(count: u64) -> usize {
+    usize::try_from(count).expect("it came from a usize")
+}

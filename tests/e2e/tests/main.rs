@@ -1,0 +1,6 @@
+//! The promises of Posthouse, each tested from outside: with the real server, the real command and the
+//! real client library.
+
+mod limits;
+mod messaging;
+mod privacy;
