@@ -1,6 +1,8 @@
 //! The promises of Posthouse, each tested from outside: with the real server, the real command and the
 //! real client library.
 
+mod durability;
 mod limits;
 mod messaging;
 mod privacy;
+mod shutdown;

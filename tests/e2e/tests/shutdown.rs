@@ -1,0 +1,122 @@
+//! A stop that a service manager asks for: everyone is told, nothing is left half done.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use posthouse_client::{ClientError, new_client_msg_id};
+use posthouse_e2e::raw::{End, FIN, RawSocket, TEXT, frame};
+use posthouse_e2e::wait::within;
+use posthouse_e2e::{Device, Site};
+use posthouse_protocol::{Event, Send, SendParams, close, limits};
+use serde_json::json;
+
+/// A write that takes longer is stuck. Where it only was slow, the test still holds, for less.
+const STUCK_AFTER: Duration = Duration::from_millis(500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_tells_every_client_when_to_come_back_closes_with_1012_and_exits_0() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let site = Site::new();
+        let server = site.start();
+        server.add_account("anna");
+        let mut anna = Device::log_in(&server.url(), "anna").await;
+        let mut other = RawSocket::open(server.address()).await;
+        other.call(1, "connect", json!({ "token": anna.token })).await;
+        let stranger = RawSocket::open(server.address()).await;
+        server.signal(signal);
+
+        let Some(Event::Restarting(restarting)) = within("event", anna.events.next()).await else {
+            panic!("the client library hears of the restart");
+        };
+        assert!(restarting.retry_ms <= 1_000, "{restarting:?}");
+        for mut socket in [other, stranger] {
+            let event = socket.next_text().await.expect("an event");
+            assert_eq!(event["event"], "restarting");
+            assert_eq!(socket.end().await, End::Close(close::RESTARTING));
+        }
+        assert!(within("end of the events", anna.events.next()).await.is_none());
+        let ended = server.ended();
+        assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+
+        let server = site.start();
+        let anna = Device::connect(&server.url(), anna.token).await;
+        anna.send(anna.direct("anna").await, "back again").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sends_under_way_at_sigterm_are_answered_or_not_stored_as_acknowledged() {
+    let site = Site::new();
+    let server = site.start();
+    server.add_account("anna");
+    let anna = Device::log_in(&server.url(), "anna").await;
+    let notes = anna.direct("anna").await;
+    let mut sends = Vec::new();
+    for number in 0..200 {
+        let client = anna.client.clone();
+        let (client_msg_id, text) = (new_client_msg_id(), format!("{number}"));
+        sends.push(tokio::spawn(async move {
+            let params = SendParams { conversation_id: notes, client_msg_id, text };
+            let result = client.call::<Send>(&params).await;
+            (params, result)
+        }));
+    }
+    anna.send(notes, "first").await;
+    let ended = tokio::task::spawn_blocking(move || server.stop()).await.expect("the end");
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+
+    let server = site.start();
+    let again = Device::connect(&server.url(), anna.token).await;
+    let history = again.history(notes).await;
+    for send in sends {
+        let (params, result) = within("outcome", send).await.expect("a sender's end");
+        let kept = history.iter().find(|message| message.client_msg_id == params.client_msg_id);
+        match result {
+            Ok(result) => {
+                let kept = kept.expect("it was acknowledged");
+                assert_eq!((kept.seq, kept.ts, &kept.text), (result.seq, result.ts, &params.text));
+            }
+            Err(ClientError::Refused(error)) => assert!(error.retryable && kept.is_none(), "{error:?}"),
+            Err(ClientError::Disconnected(_)) => {
+                // Undecided for the client: the retry decides, and stores it once.
+                let result = again.try_send(notes, params.client_msg_id.clone(), &params.text).await;
+                let result = result.expect("the acknowledgement");
+                assert!(kept.is_none_or(|kept| kept.seq == result.seq));
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    let history = again.history(notes).await;
+    assert_eq!(history.len(), 201, "each text is there once");
+    assert!(history.iter().zip(1..).all(|(message, seq)| message.seq.0 == seq));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_do_not_answer_the_goodbye_hold_no_stop_up() {
+    let site = Site::new();
+    let server = site.start();
+    server.add_account("anna");
+    let anna = Device::log_in(&server.url(), "anna").await;
+    let notes = anna.direct("anna").await;
+    // One is silent, one has asked for much more than it reads, one has never spoken.
+    let mut silent = RawSocket::open(server.address()).await;
+    silent.call(1, "connect", json!({ "token": anna.token })).await;
+    let mut greedy = RawSocket::open_narrow(server.address()).await;
+    greedy.call(1, "connect", json!({ "token": anna.token })).await;
+    for _ in 0..8 {
+        anna.send(notes, &"x".repeat(limits::TEXT_LEN_MAX)).await;
+    }
+    // Padding fills the way to the server soon after it stops reading, which it does when it can't write.
+    let ask = json!({ "id": 2, "method": "history", "params": { "conversation_id": notes } }).to_string();
+    let ask = frame(FIN | TEXT, format!("{ask:60000}").as_bytes());
+    while let Ok(written) = tokio::time::timeout(STUCK_AFTER, greedy.write(&ask)).await {
+        written.expect("the server waits for a slow reader");
+    }
+    let _mute = tokio::net::TcpStream::connect(server.address()).await.expect("the server accepts");
+
+    let ended = tokio::task::spawn_blocking(move || server.stop()).await.expect("the end");
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let server = site.start();
+    let anna = Device::connect(&server.url(), anna.token).await;
+    assert_eq!(anna.history(notes).await.len(), 8);
+}
