@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use posthouse_protocol::{close, limits};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
@@ -58,7 +58,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             Some(Ok(Message::Text(text))) => Ok(Frame::Text(text)),
             Some(Ok(Message::Binary(_))) => Err(Ended::Close(close::UNSUPPORTED, "this subprotocol speaks text")),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(Frame::Control),
-            Some(Ok(Message::Close(_))) | None => Err(Ended::Gone),
+            Some(Ok(Message::Close(_))) => {
+                // The answer to its goodbye waits to be written (RFC 6455 §5.5.1).
+                self.flush().await?;
+                Err(Ended::Gone)
+            }
+            None => Err(Ended::Gone),
             Some(Err(error)) => Err(ended_by(&error)),
         }
     }
@@ -90,11 +95,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let frame = CloseFrame { code: code.into(), reason: reason.into() };
         let goodbye = async {
             self.stream.close(Some(frame)).await?;
-            while let Some(Ok(_)) = self.stream.next().await {}
-            Ok::<(), Error>(())
+            while let Some(Ok(message)) = self.stream.next().await {
+                if message.is_close() {
+                    return Ok(());
+                }
+            }
+            self.drain().await.map_err(Error::Io)
         };
         // It is over either way; a peer that is gone has nothing to be told.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
+    }
+
+    /// Takes what the other side still sends and throws it away: after a frame that broke the rules its
+    /// rest may be on its way, and a socket that is closed over unread bytes resets the connection, which
+    /// can cost the other side the close frame.
+    async fn drain(&mut self) -> std::io::Result<()> {
+        let raw = self.stream.get_mut();
+        raw.shutdown().await?;
+        let mut rest = vec![0; READ_BUFFER_LEN];
+        while raw.read(&mut rest).await? > 0 {}
+        Ok(())
     }
 }
 
