@@ -18,8 +18,8 @@ impl Random {
         Self { state: seed }
     }
 
-    /// The next number.
-    pub fn next(&mut self) -> u64 {
+    /// Any number.
+    pub fn number(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -30,7 +30,7 @@ impl Random {
     /// A number from `low` up to and without `high`.
     pub fn within(&mut self, low: usize, high: usize) -> usize {
         let span = u64::try_from(high - low).expect("a usize fits");
-        low + usize::try_from(self.next() % span).expect("it came from a usize")
+        low + usize::try_from(self.number() % span).expect("it came from a usize")
     }
 }
 

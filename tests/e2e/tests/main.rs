@@ -6,3 +6,4 @@ mod limits;
 mod messaging;
 mod privacy;
 mod shutdown;
+mod websocket_abuse;
