@@ -15,7 +15,6 @@ help: # prints this list
 
 image: # builds dist/posthouse-<version>-pi4.img.xz, installing what it needs (BASE=, VERSION=, PROFILE=)
 	@$(install) image
-	@image/toolchain/server-arm64
 	@image/build
 
 server-arm64: # cross-compiles only the server and its client for the Pi

@@ -1,0 +1,114 @@
+//! Two people who talk through the box, with the real client library. Knows the protocol; knows nothing of machines.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use posthouse_client::{Client, Events, ServerUrl, new_client_msg_id};
+use posthouse_protocol::{
+    Connect, ConnectParams, ConversationsDirect, ConversationsDirectParams, Event, History, HistoryParams, Login,
+    LoginParams, Message, Send, SendParams, SendResult, Seq, Token, Username,
+};
+
+/// An emulated box hashes passwords slowly; a call that takes longer has been lost.
+const CALL_LIMIT: Duration = Duration::from_secs(60);
+
+/// Name and password of an account that the box is given.
+pub struct Person {
+    pub name: &'static str,
+    pub password: String,
+}
+
+/// A logged-in device of a person.
+pub struct Device {
+    client: Client,
+    events: Events,
+    pub token: Token,
+}
+
+impl Device {
+    /// Logs in with the password.
+    pub async fn log_in(server: &ServerUrl, person: &Person) -> anyhow::Result<Self> {
+        let (client, events) = open(server).await?;
+        let params = LoginParams {
+            username: username(person.name)?,
+            password: person.password.clone(),
+            device: "boot-test".to_owned(),
+        };
+        let result = bounded("login", client.call::<Login>(&params)).await?;
+        Self::begin(client, events, result.token).await
+    }
+
+    /// Comes back with the token of an earlier log-in.
+    pub async fn come_back(server: &ServerUrl, token: Token) -> anyhow::Result<Self> {
+        let (client, events) = open(server).await?;
+        Self::begin(client, events, token).await
+    }
+
+    async fn begin(client: Client, events: Events, token: Token) -> anyhow::Result<Self> {
+        bounded("connect", client.call::<Connect>(&ConnectParams { token: token.clone() })).await?;
+        Ok(Self { client, events, token })
+    }
+
+    /// Sends a text and returns the box's acknowledgement.
+    pub async fn send(&self, to: &str, text: &str) -> anyhow::Result<SendResult> {
+        let conversation = bounded("conversations.direct", self.client.call::<ConversationsDirect>(&with(to)?)).await?;
+        let params = SendParams {
+            conversation_id: conversation.conversation_id,
+            client_msg_id: new_client_msg_id(),
+            text: text.to_owned(),
+        };
+        bounded("send", self.client.call::<Send>(&params)).await
+    }
+
+    /// The next message that the box delivers.
+    pub async fn receive(&mut self) -> anyhow::Result<Message> {
+        loop {
+            let event = tokio::time::timeout(CALL_LIMIT, self.events.next()).await.context("no message came")?;
+            if let Event::Message(message) = event.context("the connection ended before the message came")? {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// The message with this place in its conversation, passing over those before it.
+    pub async fn receive_from(&mut self, seq: Seq) -> anyhow::Result<Message> {
+        loop {
+            let message = self.receive().await?;
+            if message.seq >= seq {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// All messages with one other person, oldest first.
+    pub async fn history(&self, with_whom: &str) -> anyhow::Result<Vec<Message>> {
+        let conversation =
+            bounded("conversations.direct", self.client.call::<ConversationsDirect>(&with(with_whom)?)).await?;
+        let params = HistoryParams { conversation_id: conversation.conversation_id, before: None, limit: None };
+        let page = bounded("history", self.client.call::<History>(&params)).await?;
+        ensure!(!page.has_more, "more messages than the test sent");
+        Ok(page.messages)
+    }
+}
+
+async fn open(server: &ServerUrl) -> anyhow::Result<(Client, Events)> {
+    Client::open(server).await.with_context(|| format!("connecting to {server}"))
+}
+
+async fn bounded<T, E>(what: &str, call: impl Future<Output = Result<T, E>>) -> anyhow::Result<T>
+where
+    E: std::error::Error + std::marker::Send + Sync + 'static,
+{
+    let outcome = tokio::time::timeout(CALL_LIMIT, call).await;
+    outcome
+        .with_context(|| format!("{what}: no answer within {} s", CALL_LIMIT.as_secs()))?
+        .with_context(|| what.to_owned())
+}
+
+fn with(name: &str) -> anyhow::Result<ConversationsDirectParams> {
+    Ok(ConversationsDirectParams { username: username(name)? })
+}
+
+fn username(name: &str) -> anyhow::Result<Username> {
+    name.parse().with_context(|| format!("{name} is no user name"))
+}

@@ -1,0 +1,81 @@
+//! `boot-test`: boots the image of `dist/` in QEMU and tests it from outside, as a client and an electrician would.
+//!
+//! It never writes to the image: a boot writes to an overlay. tests/image/run calls it.
+
+mod chat;
+mod console;
+mod dist;
+mod machine;
+mod pi4;
+mod report;
+mod selftest;
+mod virt;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+
+use dist::Dist;
+
+#[derive(Parser)]
+#[command(about = "Boots the built image in QEMU and tests it from outside")]
+struct Arguments {
+    /// The machine that QEMU plays.
+    #[arg(long, value_enum, default_value_t = Machine::Virt)]
+    machine: Machine,
+    /// The image's manifest; the image lies beside it.
+    #[arg(long)]
+    manifest: PathBuf,
+    /// Where the unpacked image, the overlays and the serial logs go.
+    #[arg(long)]
+    work: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Machine {
+    /// QEMU's own machine with a Cortex-A72: the whole test.
+    Virt,
+    /// QEMU's Pi 4B: boot partition, device tree and SD card only; it has no network.
+    Raspi4b,
+}
+
+async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let dist = Dist::open(&arguments.manifest)?;
+    let disk = dist.unpack(&arguments.work).await?;
+    match arguments.machine {
+        Machine::Virt => virt::test(&dist, &disk).await,
+        Machine::Raspi4b => pi4::test(&dist, &disk).await,
+    }
+}
+
+async fn interrupted() -> anyhow::Error {
+    let (Ok(mut terminated), Ok(mut interrupted)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+    anyhow::anyhow!("interrupted")
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = tokio::select! {
+        outcome = run(&arguments) => outcome,
+        // Dropping the test ends its QEMU, which would otherwise outlive it.
+        error = interrupted() => Err(error),
+    };
+    match outcome.with_context(|| format!("testing {}", arguments.manifest.display())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("test-image: FAILED: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The whole test, on QEMU's machine `virt`: the box boots from the unchanged image, two people talk through it, its power is
+//! cut right after an acknowledgement, and after the next boot everything that was acknowledged is there.
+//!
+//! What the guest has not flushed when QEMU is killed can survive in this machine's memory: this shows that the box comes
+//! up again with all it acknowledged, not that it flushed before it did.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use posthouse_client::ServerUrl;
+use posthouse_protocol::{Message, Seq, Token};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+use crate::chat::{Device, Person};
+use crate::dist::{Disk, Dist, run};
+use crate::machine::Machine;
+use crate::report;
+use crate::selftest::Selftest;
+
+/// From power to `/healthz`; some 45 s on two idle cores, several times that on busy ones.
+const BOOT_LIMIT: Duration = Duration::from_secs(420);
+
+/// From `/healthz` to the end of the boot, which the report waits for.
+const REPORT_LIMIT: Duration = Duration::from_secs(240);
+
+/// A first boot makes p4 as long as the rest of this card.
+const CARD_SIZE: &str = "8G";
+
+/// What one boot showed.
+pub struct Boot {
+    pub report: Selftest,
+    /// From the start of QEMU to the first answer of `/healthz`.
+    pub power_to_healthz: Duration,
+}
+
+struct Bench<'a> {
+    disk: &'a Disk,
+    overlay: PathBuf,
+    accounts: PathBuf,
+}
+
+pub async fn test(dist: &Dist, disk: &Disk) -> anyhow::Result<()> {
+    if dist.manifest.base == "raspios" {
+        bail!(
+            "the kernel of base raspios does not boot on QEMU's virt machine: test an image of `make image BASE=debian`, or this one with MACHINE=raspi4b"
+        );
+    }
+    let people = [Person { name: "anna", password: password()? }, Person { name: "ben", password: password()? }];
+    let bench = Bench::set_up(disk, &people).await?;
+    let first = bench.power_on("first-boot", async |server| talk(server, &people).await).await?;
+    let (tokens, sent) = first.outcome;
+    let second = bench.power_on("second-boot", async |server| remember(server, &tokens, &sent).await).await?;
+    report::print(dist, &first.boot, &second.boot)?;
+    report::record(dist).await
+}
+
+/// The first evening: both log in, talk both ways, and the power goes right after an acknowledgement.
+async fn talk(server: &ServerUrl, people: &[Person; 2]) -> anyhow::Result<([Token; 2], Vec<Message>)> {
+    let mut anna = Device::log_in(server, &people[0]).await?;
+    let mut ben = Device::log_in(server, &people[1]).await?;
+    let mut sent = Vec::new();
+    let acknowledged = anna.send("ben", "Are the horses ready?").await?;
+    sent.push(ben.receive().await?);
+    ensure!(
+        sent[0].seq == acknowledged.seq && sent[0].text == "Are the horses ready?",
+        "ben received something else than anna sent"
+    );
+    let answered = ben.send("anna", "They are.").await?;
+    // Anna hears her own message and then the answer, as all her devices do.
+    sent.push(anna.receive_from(answered.seq).await?);
+    let last = anna.send("ben", "Then I leave at dawn.").await?;
+    sent.push(ben.receive_from(last.seq).await?);
+    Ok(([anna.token, ben.token], sent))
+}
+
+/// The morning after: the old log-ins hold, and each keeps the same messages in the same order; new ones continue behind.
+async fn remember(server: &ServerUrl, tokens: &[Token; 2], sent: &[Message]) -> anyhow::Result<()> {
+    let anna =
+        Device::come_back(server, tokens[0].clone()).await.context("anna's log-in did not survive the power cut")?;
+    let ben =
+        Device::come_back(server, tokens[1].clone()).await.context("ben's log-in did not survive the power cut")?;
+    ensure!(
+        anna.history("ben").await? == sent,
+        "anna's messages are not those that were acknowledged before the power cut"
+    );
+    ensure!(
+        ben.history("anna").await? == sent,
+        "ben's messages are not those that were acknowledged before the power cut"
+    );
+    let next = ben.send("anna", "Good road!").await?;
+    ensure!(
+        next.seq == Seq(sent.len() as u64 + 1),
+        "the message after the power cut has seq {}, which leaves a hole",
+        next.seq
+    );
+    Ok(())
+}
+
+struct Evening<T> {
+    boot: Boot,
+    outcome: T,
+}
+
+impl<'a> Bench<'a> {
+    /// A fresh card with the image on it, and the accounts as a file that QEMU hands in.
+    async fn set_up(disk: &'a Disk, people: &[Person]) -> anyhow::Result<Self> {
+        let overlay = disk.folder.join("virt.qcow2");
+        let accounts = disk.folder.join("accounts");
+        let lines: Vec<String> = people.iter().map(|person| format!("{}:{}", person.name, person.password)).collect();
+        std::fs::write(&accounts, lines.join("\n"))?;
+        let mut create = Command::new("qemu-img");
+        create.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(&disk.image).arg(&overlay).arg(CARD_SIZE);
+        run(&mut create).await?;
+        Ok(Self { disk, overlay, accounts })
+    }
+
+    /// Boots, waits until the box serves and has told how the boot went, lets `people` do theirs, and cuts the power.
+    async fn power_on<T>(
+        &self,
+        name: &str,
+        people: impl AsyncFnOnce(&ServerUrl) -> anyhow::Result<T>,
+    ) -> anyhow::Result<Evening<T>> {
+        let port = free_port()?;
+        let log = self.disk.folder.join(format!("{name}.log"));
+        let mut machine = Machine::start(&self.arguments(port)?, &log)?;
+        println!("test-image: {name}: console in {}", log.display());
+        let evening = self.evening(&mut machine, port, people).await;
+        let evening = evening.with_context(|| name.to_owned()).inspect_err(|_| crate::console::show_end(&log));
+        machine.cut_power().await?;
+        evening
+    }
+
+    async fn evening<T>(
+        &self,
+        machine: &mut Machine,
+        port: u16,
+        people: impl AsyncFnOnce(&ServerUrl) -> anyhow::Result<T>,
+    ) -> anyhow::Result<Evening<T>> {
+        machine.wait_for("/healthz", BOOT_LIMIT, async |_| health(port).await).await?;
+        let power_to_healthz = machine.running_for();
+        let report = machine
+            .wait_for("the box's report on its boot", REPORT_LIMIT, async |console| Selftest::read(console))
+            .await?;
+        report.assert_healthy()?;
+        report.assert_data_partition("vda")?;
+        let server = format!("http://127.0.0.1:{port}").parse()?;
+        let outcome = people(&server).await?;
+        Ok(Evening { boot: Boot { report, power_to_healthz }, outcome })
+    }
+
+    fn arguments(&self, port: u16) -> anyhow::Result<Vec<String>> {
+        let credential = |name: &str| format!("name=opt/io.systemd.credentials/{name}");
+        let arguments = [
+            "-machine",
+            "virt",
+            "-cpu",
+            "cortex-a72",
+            "-smp",
+            "2",
+            "-m",
+            "2048",
+            "-kernel",
+            &self.disk.boot_file("vmlinuz")?,
+            "-initrd",
+            &self.disk.boot_file("initrd.img")?,
+            "-append",
+            &format!("{} console=ttyAMA0", self.disk.cmdline),
+            "-drive",
+            &format!("if=none,id=card,format=qcow2,file={}", self.overlay.display()),
+            "-device",
+            "virtio-blk-pci,drive=card",
+            "-netdev",
+            &format!("user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:80"),
+            "-device",
+            "virtio-net-pci,romfile=,netdev=net",
+            "-fw_cfg",
+            &format!("{},file={}", credential("posthouse.accounts"), self.accounts.display()),
+            "-fw_cfg",
+            &format!("{},string=1", credential("posthouse.selftest")),
+        ];
+        Ok(arguments.map(str::to_owned).to_vec())
+    }
+}
+
+/// Something when the box says that messages can become durable.
+async fn health(port: u16) -> Option<()> {
+    let ask = async {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: posthouse.local\r\nConnection: close\r\n\r\n").await.ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.ok()?;
+        answer.starts_with(b"HTTP/1.1 200 ").then_some(())
+    };
+    // QEMU takes the connection before anybody in the guest does.
+    tokio::time::timeout(Duration::from_secs(10), ask).await.ok()?
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0").context("looking for a free port")?.local_addr()?.port())
+}
+
+fn password() -> anyhow::Result<String> {
+    let mut random = [0; 12];
+    getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
