@@ -69,6 +69,8 @@ pub(super) fn spawn(
     let work = move || {
         scheduling::enter_realtime();
         let result = run(&database, jobs, &publish);
+        // Before its end is known: the process may exit then, and the last handle closes the file.
+        drop(database);
         // Nobody listens any more only while the process ends.
         let _ = ended.send(result);
     };
