@@ -2,6 +2,7 @@
 //! overwritten.
 
 use std::fs::{DirBuilder, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
@@ -30,13 +31,13 @@ const CHECK_LEN_MAX: u64 = 64 * 1024 * 1024;
 /// Opens the database in `folder`, or makes one where there is none.
 pub(super) fn open(folder: &Path) -> Result<(Database, Epoch), StoreError> {
     // What people write to each other is nobody else's to read on this machine.
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|source| folder_error(folder, source))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|reason| folder_error(folder, reason))?;
     let path = folder.join(FILE_NAME);
-    let exists = path.try_exists().map_err(|source| folder_error(folder, source))?;
+    let exists = path.try_exists().map_err(|reason| folder_error(folder, reason))?;
     if !exists {
         create(folder, &path)?;
     }
-    let length = std::fs::metadata(&path).map_err(|source| folder_error(folder, source))?.len();
+    let length = std::fs::metadata(&path).map_err(|reason| folder_error(folder, reason))?.len();
     let database = Builder::new()
         .set_cache_size(CACHE_LEN)
         .set_check_integrity_on_open(length <= CHECK_LEN_MAX)
@@ -51,7 +52,7 @@ pub(super) fn open(folder: &Path) -> Result<(Database, Epoch), StoreError> {
 fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
     let unfinished = path.with_extension("new");
     if unfinished.exists() {
-        std::fs::remove_file(&unfinished).map_err(|source| folder_error(folder, source))?;
+        std::fs::remove_file(&unfinished).map_err(|reason| folder_error(folder, reason))?;
     }
     let database = Builder::new().create(&unfinished).map_err(|error| open_error(&unfinished, error))?;
     let txn = database.begin_write().map_err(StoreError::database)?;
@@ -64,9 +65,9 @@ fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
     }
     txn.commit().map_err(StoreError::database)?;
     database.close().map_err(StoreError::database)?;
-    std::fs::rename(&unfinished, path).map_err(|source| folder_error(folder, source))?;
+    std::fs::rename(&unfinished, path).map_err(|reason| folder_error(folder, reason))?;
     // The new name itself must survive a power cut.
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| folder_error(folder, source))
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|reason| folder_error(folder, reason))
 }
 
 fn check_versions(database: &Database, path: &Path) -> Result<Epoch, StoreError> {
@@ -89,16 +90,19 @@ fn random_epoch() -> u64 {
     (getrandom::u64().expect("the kernel has random numbers once user space runs") >> 11).max(1)
 }
 
-fn folder_error(folder: &Path, source: std::io::Error) -> StoreError {
-    StoreError::Folder { path: folder.to_owned(), source }
+fn folder_error(folder: &Path, reason: std::io::Error) -> StoreError {
+    StoreError::Folder { path: folder.to_owned(), reason }
 }
 
 fn open_error(path: &Path, error: DatabaseError) -> StoreError {
     let path = path.to_owned();
     match error {
         DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => StoreError::InUse { path },
-        DatabaseError::Storage(StorageError::Io(source)) if source.kind() != std::io::ErrorKind::InvalidData => {
-            StoreError::Folder { path, source }
+        // A file that is shorter than it claims to be is damaged, not out of reach.
+        DatabaseError::Storage(StorageError::Io(reason))
+            if !matches!(reason.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+        {
+            StoreError::Folder { path, reason }
         }
         other => StoreError::Corrupt { path, reason: other.to_string() },
     }

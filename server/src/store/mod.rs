@@ -35,13 +35,13 @@ const PUBLISHED_LEN_MAX: usize = 1024;
 /// Why the store can't serve.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The data folder can't be made or written.
-    #[error("cannot use the data folder {path}: {source}")]
+    /// The data folder or a file in it can't be made, read or written.
+    #[error("cannot use {path}: {reason}. Give it to the user who runs posthoused, or name another --data-dir")]
     Folder {
-        /// The folder.
+        /// The folder or the file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// Another process has it open.
     #[error("{path} is in use by another process: stop the other posthoused, or give this one its own --data-dir")]
@@ -72,7 +72,7 @@ pub enum StoreError {
     },
     /// Reading or writing failed while serving. Nothing that was not durable has been acknowledged.
     #[error("the database failed: {0}")]
-    Database(#[from] Box<redb::Error>),
+    Database(Box<redb::Error>),
     /// The store has stopped.
     #[error("the store has stopped")]
     Stopped,
