@@ -1,6 +1,7 @@
 //! The promises of Posthouse, each tested from outside: with the real server, the real command and the
 //! real client library.
 
+mod damaged_database;
 mod durability;
 mod limits;
 mod messaging;

@@ -1,0 +1,221 @@
+//! A damaged database is either served whole or refused with the way out, and never changed by a refusal.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+
+use posthouse_e2e::random::Random;
+use posthouse_e2e::{Device, Server, Site, Stopped, binaries};
+use posthouse_protocol::{ConversationId, Message, Token};
+
+/// Bytes that are flipped in each of the two databases; `POSTHOUSE_TEST_FLIPS` asks for more.
+const FLIPS: usize = 12;
+
+/// Of the file's start, where the headers are, every so many bytes are flipped as well.
+const HEADER_LEN: usize = 320;
+const HEADER_STEP: usize = 27;
+
+/// A database and what was acknowledged in it.
+struct Sample {
+    file: Vec<u8>,
+    token: Token,
+    conversation: ConversationId,
+    history: Vec<Message>,
+    ending: Ending,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    Stopped,
+    Killed,
+}
+
+impl Sample {
+    async fn new(ending: Ending) -> Self {
+        let site = Site::new();
+        let server = site.start();
+        server.add_account("anna");
+        server.add_account("ben");
+        let anna = Device::log_in(&server.url(), "anna").await;
+        let conversation = anna.direct("ben").await;
+        for number in 0..40 {
+            anna.send(conversation, &format!("message {number} {}", "x".repeat(number * 50))).await;
+        }
+        let history = anna.history(conversation).await;
+        let token = anna.token.clone();
+        match ending {
+            Ending::Stopped => {
+                tokio::task::spawn_blocking(move || server.stop()).await.expect("the end");
+            }
+            Ending::Killed => server.kill(),
+        }
+        Self { file: std::fs::read(site.database()).expect("the database"), token, conversation, history, ending }
+    }
+
+    /// Whether a history has all that was acknowledged. After a kill the last commit may be gone: there the
+    /// database cannot tell damage from a commit that was under way and never acknowledged, and takes the
+    /// one before.
+    fn holds(&self, kept: &[Message]) -> bool {
+        let (_, all_but_the_last) = self.history.split_last().expect("a history");
+        kept == self.history || (matches!(self.ending, Ending::Killed) && kept == all_but_the_last)
+    }
+
+    /// Starts a server on damaged bytes and asserts that it serves everything or refuses as it should. Says
+    /// whether it served.
+    async fn outcome(&self, damaged: &[u8], damage: &str) -> bool {
+        let site = Site::with_database(damaged);
+        match site.try_start() {
+            Ok(server) => {
+                let anna = Device::connect(&server.url(), self.token.clone()).await;
+                let kept = anna.history(self.conversation).await;
+                assert!(self.holds(&kept), "{damage}: it has {} of {} messages", kept.len(), self.history.len());
+                anna.send(self.conversation, "and it goes on").await;
+                true
+            }
+            Err(stopped) => {
+                assert_refused(&site, &stopped, damage);
+                assert_eq!(
+                    std::fs::read(site.database()).expect("the file is there"),
+                    damaged,
+                    "{damage}: left as it is"
+                );
+                false
+            }
+        }
+    }
+}
+
+fn assert_refused(site: &Site, stopped: &Stopped, damage: &str) {
+    assert!(!stopped.status.success(), "{damage}: {stopped:?}");
+    assert_eq!(stopped.log.lines().count(), 1, "{damage}: one line: {}", stopped.log);
+    let file = site.database().display().to_string();
+    assert!(stopped.log.contains(&file), "{damage}: the file is named: {}", stopped.log);
+    assert!(stopped.log.contains("move it away to start with an empty one"), "{damage}: the way out: {}", stopped.log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_no_database_is_refused_and_left_as_it_is() {
+    let mut random = Random::new();
+    let noise: Vec<u8> = (0..100_000).map(|_| random.number().to_le_bytes()[0]).collect();
+    let sample = Sample::new(Ending::Stopped).await;
+    let mut other_magic = sample.file.clone();
+    other_magic[..4].copy_from_slice(b"SQLi");
+    for (name, content) in [
+        ("empty", &b""[..]),
+        ("one byte", b"r"),
+        ("text", b"This is not a database.\n"),
+        ("zeros", &[0; 1 << 20]),
+        ("noise", &noise),
+        ("another magic number", &other_magic),
+    ] {
+        assert!(!sample.outcome(content, name).await, "{name} must be refused");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncated_database_is_refused_or_has_lost_nothing() {
+    let mut random = Random::new();
+    for ending in [Ending::Stopped, Ending::Killed] {
+        let sample = Sample::new(ending).await;
+        let whole = sample.file.len();
+        let mut lengths = vec![1, 64, 4095, 4096, whole / 2, whole - 4096, whole - 1];
+        lengths.extend((0..4).map(|_| random.within(1, whole)));
+        for len in lengths {
+            let damage = format!("{ending:?}, cut to {len} of {whole} bytes");
+            let served = sample.outcome(&sample.file[..len], &damage).await;
+            // After a kill the file's length is what counts, and its end may hold nothing.
+            assert!(!served || matches!(ending, Ending::Killed), "{damage} must be refused");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_clean_stop_a_flipped_byte_is_refused_or_harmless() {
+    flip_bytes(Ending::Stopped).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_kill_a_flipped_byte_is_refused_or_harmless() {
+    flip_bytes(Ending::Killed).await;
+}
+
+async fn flip_bytes(ending: Ending) {
+    let mut random = Random::new();
+    let flips = std::env::var("POSTHOUSE_TEST_FLIPS").ok().and_then(|n| n.parse().ok()).unwrap_or(FLIPS);
+    let sample = Sample::new(ending).await;
+    // Zeros are mostly free pages, where a flip is harmless.
+    let used: Vec<usize> = (HEADER_LEN..sample.file.len()).filter(|offset| sample.file[*offset] != 0).collect();
+    let mut offsets: Vec<usize> = (0..HEADER_LEN).step_by(HEADER_STEP).collect();
+    offsets.extend((0..flips).map(|_| used[random.within(0, used.len())]));
+    let mut refused = 0;
+    for offset in &offsets {
+        let mut damaged = sample.file.clone();
+        damaged[*offset] ^= 1 << random.within(0, 8);
+        let damage =
+            format!("{ending:?}, byte {offset} is {:#04x}, was {:#04x}", damaged[*offset], sample.file[*offset]);
+        refused += usize::from(!sample.outcome(&damaged, &damage).await);
+    }
+    println!("{refused} of {} were refused", offsets.len());
+    assert!(refused > 0, "no flip of {} was noticed", offsets.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unfinished_new_database_is_replaced() {
+    let site = Site::new();
+    std::fs::create_dir(site.data_dir()).expect("the data folder");
+    let unfinished = site.data_dir().join("posthouse.new");
+    std::fs::write(&unfinished, b"half of a database").expect("a leftover");
+    let server = site.start();
+    server.add_account("anna");
+    assert!(!unfinished.exists(), "the leftover is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_server_on_the_same_folder_says_that_it_is_in_use() {
+    let site = Site::new();
+    let server = site.start();
+    server.add_account("anna");
+    let stopped = site.try_start().err().expect("a second server must refuse");
+    assert_eq!(stopped.status.code(), Some(1));
+    let message = format!("{} is in use by another process: stop the other posthoused", site.database().display());
+    assert!(stopped.log.contains(&message), "{}", stopped.log);
+    // The first one keeps its database and its administration socket.
+    server.add_account("ben");
+    server.assert_undisturbed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_cannot_be_used_is_named_with_the_reason() {
+    let site = Site::new();
+    let file = site.path("file");
+    std::fs::write(&file, b"no folder").expect("a file");
+    let folder = site.path("read-only");
+    std::fs::create_dir(&folder).expect("a folder");
+    std::fs::set_permissions(&folder, Permissions::from_mode(0o555)).expect("its mode");
+    for (data_dir, reason) in [(file.join("data"), "Not a directory"), (folder, "Permission denied")] {
+        let mut command = Site::command_for(&data_dir);
+        if nix::unistd::geteuid().is_root() {
+            command = as_nobody(&site, command);
+        }
+        let stopped = Server::start(command, site.admin_socket()).err().expect("it must refuse");
+        assert_eq!(stopped.status.code(), Some(1), "{stopped:?}");
+        assert_eq!(stopped.log.lines().count(), 1, "{}", stopped.log);
+        assert!(stopped.log.contains(&format!("cannot use {}", data_dir.display())), "{}", stopped.log);
+        assert_eq!(stopped.log.matches(reason).count(), 1, "{}", stopped.log);
+        assert!(stopped.log.contains("name another --data-dir"), "{}", stopped.log);
+    }
+}
+
+/// Root may write everywhere: the same command from a place where everyone can reach it, as a user who owns nothing.
+fn as_nobody(site: &Site, command: std::process::Command) -> std::process::Command {
+    const NOBODY: u32 = 65534;
+    let program = site.path("posthoused");
+    if !program.exists() {
+        std::fs::copy(binaries::server(), &program).expect("a copy of the program");
+        let top = program.parent().expect("it lies in the site's folder");
+        std::fs::set_permissions(top, Permissions::from_mode(0o755)).expect("its mode");
+    }
+    let mut as_nobody = std::process::Command::new(program);
+    as_nobody.args(command.get_args()).uid(NOBODY).gid(NOBODY);
+    as_nobody
+}
