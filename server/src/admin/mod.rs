@@ -63,19 +63,23 @@ async fn answer_lines(mut stream: UnixStream, router: &Router) -> std::io::Resul
     let (reader, mut writer) = stream.split();
     let mut reader = BufReader::new(reader);
     loop {
-        let mut line = String::new();
+        let mut line = Vec::new();
         let limit = u64::try_from(LINE_LEN_MAX).unwrap_or(u64::MAX);
-        if (&mut reader).take(limit).read_line(&mut line).await? == 0 {
+        if (&mut reader).take(limit).read_until(b'\n', &mut line).await? == 0 {
             return Ok(());
         }
-        let answer = if allowed {
+        let cut_off = line.len() == LINE_LEN_MAX && !line.ends_with(b"\n");
+        let answer = if allowed && cut_off {
+            let too_long = format!("a line has at most {LINE_LEN_MAX} bytes");
+            frame(None, Err(&ErrorBody::new(ErrorCode::BadRequest, too_long)))
+        } else if allowed {
             answer(&line, router).await
         } else {
             let refused = ErrorBody::new(ErrorCode::NotFound, "only root and the server's own user administer it");
             frame(None, Err(&refused))
         };
         writer.write_all(answer.as_bytes()).await?;
-        if !line.ends_with('\n') {
+        if !line.ends_with(b"\n") {
             return Ok(());
         }
     }
@@ -86,7 +90,10 @@ fn may_administer(stream: &UnixStream) -> std::io::Result<bool> {
     Ok(user == 0 || user == nix::unistd::geteuid().as_raw())
 }
 
-async fn answer(line: &str, router: &Router) -> String {
+async fn answer(line: &[u8], router: &Router) -> String {
+    let Ok(line) = std::str::from_utf8(line) else {
+        return frame(None, Err(&ErrorBody::new(ErrorCode::BadRequest, "the line is not UTF-8")));
+    };
     let head = match RequestHead::parse(line) {
         Ok(head) => head,
         Err(error) => return frame(None, Err(&error)),
