@@ -26,6 +26,8 @@ impl Machine {
     /// Starts QEMU with the given arguments and its serial console in `log`.
     pub fn start(arguments: &[String], log: &Path) -> anyhow::Result<Self> {
         let errors = File::create(log.with_extension("qemu.log")).context("making QEMU's log")?;
+        // What an earlier machine said is not this one's word.
+        File::create(log).with_context(|| format!("making {}", log.display()))?;
         let process = Command::new("qemu-system-aarch64")
             .args(arguments)
             .args(["-display", "none", "-monitor", "none", "-no-reboot"])

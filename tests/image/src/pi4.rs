@@ -27,6 +27,17 @@ const NOT_MODELLED: [&str; 7] =
 const BEHIND_THE_FIRMWARE: [(&str, &[&str]); 2] =
     [("/emmc2bus/mmc@7e340000", &["vmmc-supply", "vqmmc-supply"]), ("/soc/mmc@7e300000", &["mmc-pwrseq"])];
 
+/// What the command line needs on this machine beside the image's own.
+const COMMAND_LINE: [&str; 4] = [
+    "console=ttyAMA0,115200",
+    // The firmware of a Pi hands in no credential; the command line is the way that this machine has.
+    "systemd.set_credential=posthouse.selftest:1",
+    // QEMU takes the watchdog's start for its end and resets the board.
+    "module_blacklist=bcm2835_wdt",
+    // Everything takes several times as long as on a Pi.
+    "systemd.default_device_timeout_sec=900",
+];
+
 /// Bluetooth sits on the serial port that QEMU shows; without it the port is the console's.
 const BLUETOOTH: &str = "/soc/serial@7e201000/bluetooth";
 
@@ -43,8 +54,7 @@ pub async fn test(dist: &Dist, disk: &Disk) -> anyhow::Result<()> {
     if dist.manifest.base == "debian" {
         arguments.extend(["-initrd".to_owned(), disk.boot_file("initrd.img")?]);
     }
-    // The firmware of a Pi hands in no such thing; a credential on the command line is the way that this machine has.
-    let append = format!("{} console=ttyAMA0,115200 systemd.set_credential=posthouse.selftest:1", disk.cmdline);
+    let append = format!("{} {}", disk.cmdline, COMMAND_LINE.join(" "));
     arguments.extend(["-dtb".to_owned(), device_tree, "-append".to_owned(), append]);
     arguments.extend(["-drive".to_owned(), format!("if=sd,format=qcow2,file={}", card.display())]);
 
