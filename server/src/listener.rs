@@ -40,6 +40,10 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// How long connections have to say goodbye when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a connection that was accepted before the server stops may take to ask and be answered. One
+/// that never asks (browsers open some in advance) holds the stop up no longer than this.
+const LAST_REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// Answers every request but the WebSocket's.
 pub type Handler = Arc<dyn Fn(&Request<Incoming>) -> Response<Full<Bytes>> + Send + Sync>;
 
@@ -117,10 +121,14 @@ async fn serve_stream(stream: TcpStream, _place: OwnedSemaphorePermit, gate: Gat
         .max_buf_size(HEADER_LEN_MAX)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
+    let mut http = std::pin::pin!(http);
     let mut stopping = gate.stopping.clone();
     let result = tokio::select! {
-        result = http => result,
-        () = stopping.requested() => return,
+        result = &mut http => result,
+        () = stopping.requested() => match tokio::time::timeout(LAST_REQUEST_TIMEOUT, http).await {
+            Ok(result) => result,
+            Err(_) => return,
+        },
     };
     if let Err(error) = result {
         tracing::debug!(%error, "an HTTP connection ended early");
