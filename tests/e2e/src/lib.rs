@@ -11,6 +11,7 @@ pub mod random;
 pub mod raw;
 mod server;
 mod site;
+pub mod terminal;
 pub mod wait;
 
 pub use device::{Device, refusal};

@@ -49,7 +49,7 @@ impl Server {
             Some(address) => server.address = address,
             None => return Err(server.ended()),
         }
-        until("healthy server", || (server.get("/healthz").starts_with("HTTP/1.1 200 ")).then_some(()));
+        until("answer to /healthz", || server.get("/healthz").starts_with("HTTP/1.1 ").then_some(()));
         Ok(server)
     }
 

@@ -2,11 +2,13 @@
 //! real client library.
 
 mod admin_socket;
+mod command_line;
 mod damaged_database;
 mod durability;
 mod limits;
 mod messaging;
 mod privacy;
+mod service_manager;
 mod shutdown;
 mod slow_consumer;
 mod websocket_abuse;

@@ -1,0 +1,241 @@
+//! `posthouse`, as a person types it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+
+use posthouse_e2e::terminal::{Running, Terminal};
+use posthouse_e2e::{PASSWORD, Server, Site, binaries};
+use serde_json::Value;
+
+#[test]
+fn an_account_is_made_logged_in_and_used_by_the_command_alone() {
+    let (site, server) = site_of(&[]);
+    let [anna, ben] = ["anna", "ben"].map(|name| Terminal::new(site.path(name)));
+    let socket = site.admin_socket().display().to_string();
+    let said = anna.run_with_input(&["user", "add", "--admin-socket", &socket, "--password-stdin", "anna"], PASSWORD);
+    assert_eq!(said.ok(), "Account anna made.");
+    let made_up = ben.run(&["user", "add", "--admin-socket", &socket, "ben"]).ok();
+    let password = made_up.strip_prefix("Account ben made. Password: ").expect("a made-up password").to_owned();
+
+    let url = server.url().to_string();
+    let said = anna.run_with_input(&["login", "--server", &url, "--password-stdin", "Anna"], PASSWORD);
+    assert_eq!(said.ok(), format!("Logged in as anna at {url}."));
+    ben.run_with_input(&["login", "--server", &url, "--password-stdin", "ben"], &format!("{password}\n")).ok();
+    let mode = std::fs::metadata(anna.login_file()).expect("the log-in is kept").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "a token is its owner's alone");
+
+    assert!(
+        anna.run(&["send", "ben", "你好,", "Ben!", "👋"]).ok().starts_with("Sent, number 1 of this conversation, at ")
+    );
+    assert!(ben.run(&["send", "anna", "--", "-v is no option here"]).ok().starts_with("Sent, number 2 "));
+    let read = anna.run(&["read", "ben"]).ok();
+    let lines: Vec<_> = read.lines().collect();
+    assert_eq!(lines.len(), 2, "{read}");
+    assert!(lines[0].ends_with("  anna: 你好, Ben! 👋"), "{read}");
+    assert!(lines[1].ends_with("  ben: -v is no option here"), "{read}");
+    assert_eq!(ben.run(&["conversations"]).ok(), "anna  (2 messages)");
+    assert_eq!(ben.run(&["read", "anna", "--limit", "1"]).ok().lines().count(), 1);
+    server.assert_undisturbed();
+}
+
+#[test]
+fn json_output_is_one_object_a_line_for_every_command() {
+    let (site, server) = site_of(&["anna", "ben"]);
+    let socket = site.admin_socket().display().to_string();
+    let anna = Terminal::new(site.path("anna"));
+    let url = server.url().to_string();
+    let objects = |text: String| -> Vec<Value> {
+        text.lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect()
+    };
+    let login =
+        objects(anna.run_with_input(&["--json", "login", "--server", &url, "--password-stdin", "anna"], PASSWORD).ok());
+    assert_eq!((&login[0]["username"], &login[0]["server"]), (&"anna".into(), &url.as_str().into()));
+    assert!(login[0].get("token").is_none(), "a token is never shown");
+    let sent = objects(anna.run(&["--json", "send", "ben", "one"]).ok());
+    assert_eq!(sent[0]["seq"], 1);
+    anna.run(&["send", "ben", "two"]).ok();
+    let read = objects(anna.run(&["read", "ben", "--json"]).ok());
+    let texts: Vec<_> = read.iter().map(|message| message["text"].as_str().expect("a text")).collect();
+    assert_eq!(texts, ["one", "two"]);
+    assert_eq!((&read[0]["message_id"], &read[0]["ts"]), (&sent[0]["message_id"], &sent[0]["ts"]));
+    let listed = objects(anna.run(&["--json", "conversations"]).ok());
+    assert_eq!((&listed[0]["peer"]["username"], &listed[0]["last_seq"]), (&"ben".into(), &2.into()));
+    let made = objects(anna.run(&["--json", "user", "add", "--admin-socket", &socket, "carl"]).ok());
+    assert_eq!((&made[0]["username"], made[0]["password"].as_str().map(str::len)), (&"carl".into(), Some(19)));
+}
+
+#[test]
+fn listen_shows_messages_as_they_come_until_interrupted() {
+    let (site, server) = site_of(&["anna", "ben"]);
+    let [anna, ben] = ["anna", "ben"].map(|name| logged_in(&site, &server, name));
+    let (text, json) = (ben.start(&["listen"], ""), ben.start(&["--json", "listen"], ""));
+    text.err.find(|line| line.contains("Listening").then_some(())).expect("it says that it listens");
+    // The one with --json says nothing of itself: it shows the first of the messages that come after it connected.
+    let first = posthouse_e2e::wait::until("message in both", || {
+        anna.run(&["send", "ben", "are you there?"]).ok();
+        (text.out.text().contains("are you there?") && json.out.text().contains("are you there?"))
+            .then(|| text.out.text())
+    });
+    assert!(first.lines().all(|line| line.ends_with("  anna: are you there?")), "{first}");
+    anna.run(&["send", "ben", "two\nlines and a bell \u{7}"]).ok();
+    let line = text.out.find(|line| line.contains("lines and a bell").then(|| line.to_owned())).expect("the message");
+    assert!(!line.contains('\u{7}'), "a message does not ring");
+    let message = json.out.find(|line| line.contains("two").then(|| line.to_owned())).expect("the message");
+    let message: Value = serde_json::from_str(&message).expect("JSON");
+    assert_eq!(message["text"], "two\nlines and a bell \u{7}", "JSON has it as it was sent");
+    text.interrupt();
+    let said = text.ended();
+    assert!(said.code.is_none_or(|code| code == 130 || code == 0), "{said:?}");
+
+    server.stop();
+    let said = json.ended();
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert_eq!(said.err, "posthouse: the server is restarting");
+}
+
+#[test]
+fn an_account_list_is_imported_whole_and_again_without_harm() {
+    let (site, server) = site_of(&[]);
+    let socket = site.admin_socket().display().to_string();
+    let terminal = Terminal::new(site.path("anyone"));
+    let file = site.path("accounts");
+    let path = file.display().to_string();
+    let import = ["user", "import", "--admin-socket", &socket, &path];
+    std::fs::write(&file, "anna:correct horse\n\nben:correct horse,王小明:correct horse\r\n").expect("a list");
+    assert_eq!(terminal.run(&import).ok(), "3 accounts made, 0 were there already.");
+    std::fs::write(&file, "anna:another password,carl:correct horse").expect("a list");
+    assert_eq!(terminal.run(&import).ok(), "1 accounts made, 1 were there already.");
+    for name in ["anna", "王小明", "carl"] {
+        logged_in(&site, &server, name).run(&["conversations"]).ok();
+    }
+    // A bad entry is named by its number, without its password, and nothing of that file is made.
+    for (list, complaint) in [
+        ("dora:correct horse\nno password", "entry 2: NAME:PASSWORD was expected"),
+        ("dora:correct horse\na b:secret word", "entry 2: a user name has letters"),
+        ("dora:correct horse\n:secret word", "entry 2: a user name must not be empty"),
+    ] {
+        std::fs::write(&file, list).expect("a list");
+        let line = terminal.run(&import).refused(1);
+        assert!(line.contains(complaint) && !line.contains("secret word"), "{line}");
+    }
+    std::fs::write(&file, "erik:short").expect("a list");
+    let line = terminal.run(&import).refused(1);
+    assert!(line.contains("account erik") && line.contains("at least 8 characters"), "{line}");
+    let json = terminal.run(&["--json", "user", "add", "--admin-socket", &socket, "dora"]);
+    assert_eq!(json.code, Some(0), "dora was not made before: {json:?}");
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_one_line_with_status_1() {
+    let (site, server) = site_of(&["anna", "ben"]);
+    let socket = site.admin_socket().display().to_string();
+    let url = server.url().to_string();
+    let stranger = Terminal::new(site.path("stranger"));
+    let anna = logged_in(&site, &server, "anna");
+    // A port of this machine where nobody listens.
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let nobody = format!("http://{unused}");
+    let missing = site.path("missing").display().to_string();
+    let login = |terminal: &Terminal, server: &str, name: &str, password: &str| {
+        terminal.run_with_input(&["login", "--server", server, "--password-stdin", name], password)
+    };
+    for (said, complaint) in [
+        (stranger.run(&["read", "ben"]), "not logged in: run `posthouse login --server http://HOST:PORT NAME`"),
+        (login(&stranger, &url, "anna", "wrong horse"), "user name and password don't match"),
+        (login(&stranger, &url, "nobody", PASSWORD), "user name and password don't match"),
+        (login(&stranger, &nobody, "anna", PASSWORD), "cannot reach"),
+        (anna.run(&["send", "nobody", "hello"]), "no conversation with nobody: there is no such account"),
+        (anna.run(&["send", "ben", ""]), "the message was not sent: text: 1 to 16384 bytes"),
+        (anna.run(&["send", "ben", &"x".repeat(16 * 1024 + 1)]), "the message was not sent: text: 1 to 16384 bytes"),
+        (anna.run(&["user", "add", "--admin-socket", &socket, "anna"]), "the user name is taken"),
+        (anna.run(&["user", "add", "--admin-socket", &missing, "carl"]), "is posthoused running"),
+        (anna.run(&["user", "import", "--admin-socket", &socket, &missing]), "cannot read"),
+        (
+            anna.run_with_input(&["user", "add", "--admin-socket", &socket, "--password-stdin", "carl"], "short\n"),
+            "a password has at least 8 characters",
+        ),
+    ] {
+        let line = said.refused(1);
+        assert!(line.contains(complaint), "{complaint}: {line}");
+    }
+    assert!(!stranger.login_file().exists(), "a log-in that failed leaves nothing");
+    server.assert_undisturbed();
+}
+
+#[test]
+fn what_was_mistyped_is_explained_with_status_2() {
+    let site = Site::new();
+    let terminal = Terminal::new(site.path("anyone"));
+    for arguments in [
+        &[][..],
+        &["fly"],
+        &["send", "ben"],
+        &["send", "a b", "hello"],
+        &["read"],
+        &["read", "ben", "--limit", "0"],
+        &["read", "ben", "--limit", "many"],
+        &["login", "anna"],
+        &["login", "--server", "ftp://box", "anna"],
+        &["login", "--server", "http://box/ws", "anna"],
+        &["user", "add", ""],
+    ] {
+        let explained = terminal.run(arguments).refused(2);
+        assert!(explained.contains("--help") || explained.contains("Usage:"), "{arguments:?}: {explained}");
+    }
+}
+
+#[test]
+fn a_damaged_or_withdrawn_log_in_says_how_to_log_in_again() {
+    let (site, server) = site_of(&["anna"]);
+    let anna = logged_in(&site, &server, "anna");
+    let kept = std::fs::read_to_string(anna.login_file()).expect("the log-in");
+    let mut login: Value = serde_json::from_str(&kept).expect("JSON");
+    login["token"] = "f".repeat(64).into();
+    std::fs::write(anna.login_file(), login.to_string()).expect("written");
+    let line = anna.run(&["conversations"]).refused(1);
+    assert!(line.contains(&format!("run `posthouse login --server {} anna`", server.url())), "{line}");
+    std::fs::write(anna.login_file(), "{").expect("written");
+    let line = anna.run(&["conversations"]).refused(1);
+    assert!(line.contains("login.json is not a log-in") && line.contains("log in again"), "{line}");
+    logged_in(&site, &server, "anna").run(&["conversations"]).ok();
+}
+
+#[test]
+fn a_user_who_may_reach_the_administration_socket_but_is_not_the_administrator_is_refused() {
+    const NOBODY: u32 = 65534;
+    if !nix::unistd::geteuid().is_root() {
+        println!("LEFT OUT: only root can be somebody else");
+        return;
+    }
+    let (site, server) = site_of(&[]);
+    let open = site.path("open");
+    std::fs::create_dir(&open).expect("a folder");
+    let socket = open.join("admin.sock");
+    std::fs::rename(site.admin_socket(), &socket).expect("moved");
+    let program = open.join("posthouse");
+    std::fs::copy(binaries::client(), &program).expect("a copy of the program");
+    for path in [open.parent().expect("the site's folder"), &open, &socket] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).expect("its mode");
+    }
+    let mut command = std::process::Command::new(program);
+    command.args(["user", "add", "--admin-socket"]).arg(&socket).arg("mallory").uid(NOBODY).gid(NOBODY);
+    let line = Running::start(command, &open, "").ended().refused(1);
+    assert!(line.contains("only root and the server's own user"), "{line}");
+    server.assert_undisturbed();
+}
+
+fn site_of(names: &[&str]) -> (Site, Server) {
+    let site = Site::new();
+    let server = site.start();
+    for name in names {
+        server.add_account(name);
+    }
+    (site, server)
+}
+
+fn logged_in(site: &Site, server: &Server, name: &str) -> Terminal {
+    let terminal = Terminal::new(site.path(&format!("home-of-{name}")));
+    let url = server.url().to_string();
+    terminal.run_with_input(&["login", "--server", &url, "--password-stdin", name], PASSWORD).ok();
+    terminal
+}

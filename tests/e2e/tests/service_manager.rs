@@ -1,0 +1,202 @@
+//! systemd's side: sockets that it holds, what it is told, and the page of a box that cannot chat. The
+//! test stands in for systemd, with the same environment and the same descriptors.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use posthouse_e2e::wait::{BOUND, until};
+use posthouse_e2e::{Device, Server, Site, binaries};
+
+#[test]
+fn the_service_manager_hears_ready_alive_and_stopping() {
+    let Some(()) = with_systemd() else { return };
+    let site = Site::new();
+    let manager = Manager::new(&site);
+    let mut command = site.command();
+    command.env("NOTIFY_SOCKET", site.path("notify")).env("WATCHDOG_USEC", "600000");
+    let server = Server::start(command, site.admin_socket()).expect("the server starts");
+    assert!(manager.next().contains("READY=1"), "the first that is said");
+    for _ in 0..4 {
+        assert_eq!(manager.next(), "WATCHDOG=1");
+    }
+    let stopped = server.stop();
+    assert_eq!(stopped.status.code(), Some(0), "{stopped:?}");
+    let last = until("notice of the stop", || Some(manager.next()).filter(|notice| notice != "WATCHDOG=1"));
+    assert!(last.contains("STOPPING=1"), "{last}");
+}
+
+#[test]
+fn without_a_watchdog_only_ready_and_stopping_are_said() {
+    let Some(()) = with_systemd() else { return };
+    let site = Site::new();
+    let manager = Manager::new(&site);
+    let mut command = site.command();
+    command.env("NOTIFY_SOCKET", site.path("notify"));
+    Server::start(command, site.admin_socket()).expect("the server starts").stop();
+    assert!(manager.next().contains("READY=1"));
+    assert!(manager.next().contains("STOPPING=1"));
+    assert!(manager.is_quiet());
+}
+
+#[test]
+fn a_server_that_cannot_serve_never_says_ready() {
+    let Some(()) = with_systemd() else { return };
+    let site = Site::with_database(b"no database");
+    let manager = Manager::new(&site);
+    let mut command = site.command();
+    command.env("NOTIFY_SOCKET", site.path("notify"));
+    assert!(Server::start(command, site.admin_socket()).is_err());
+    assert!(manager.is_quiet());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_behind_a_held_socket_refuses_nobody() {
+    let Some(()) = with_systemd() else { return };
+    let site = Site::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    let mut server = start_behind(&listener, &site);
+    assert_eq!(server.address(), address, "the server serves on the socket that it was given");
+    server.add_account("anna");
+    let mut anna = Device::log_in(&server.url(), "anna").await;
+
+    // Visitors come one after the other. Each is answered: by the server that stops, or by the next.
+    let done = Arc::new(AtomicBool::new(false));
+    let visitors = [(); 4].map(|()| {
+        let done = Arc::clone(&done);
+        std::thread::spawn(move || {
+            let mut answers = Vec::new();
+            while !done.load(Ordering::Relaxed) {
+                answers.push(ask(address));
+            }
+            answers
+        })
+    });
+    for _ in 0..3 {
+        assert_eq!(server.stop().status.code(), Some(0));
+        let waiting = std::thread::spawn(move || ask(address));
+        server = start_behind(&listener, &site);
+        let answer = waiting.join().expect("nobody is refused");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        anna = Device::connect(&server.url(), anna.token).await;
+    }
+    done.store(true, Ordering::Relaxed);
+    let answers = visitors.map(|visitor| visitor.join().expect("nobody is refused")).concat();
+    println!("{} visits", answers.len());
+    for answer in answers {
+        assert!(answer.starts_with("HTTP/1.1 200 ") || answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    }
+    anna.send(anna.direct("anna").await, "still here").await;
+}
+
+#[test]
+fn a_passed_socket_that_is_not_for_listening_is_refused() {
+    let Some(()) = with_systemd() else { return };
+    let site = Site::new();
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let stopped = Server::start(behind(socket.into(), &site), site.admin_socket()).err().expect("it must refuse");
+    assert_eq!(stopped.status.code(), Some(1), "{stopped:?}");
+    assert!(stopped.log.contains("systemd passed a socket that is not TCP"), "{}", stopped.log);
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let site = Site::new();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let mut command = Command::new(binaries::server());
+    command.arg("--data-dir").arg(site.data_dir()).args(["--listen", &address]);
+    let stopped = Server::start(command, site.admin_socket()).err().expect("it must refuse");
+    assert_eq!(stopped.status.code(), Some(1), "{stopped:?}");
+    let message = format!("cannot listen on {address}: Address already in use");
+    assert!(stopped.log.contains(&message), "{}", stopped.log);
+}
+
+#[test]
+fn a_box_that_cannot_chat_shows_why_and_leaves_its_data_alone() {
+    let site = Site::with_database(b"no database");
+    let reason = site.path("reason");
+    std::fs::write(&reason, "the card is <worn> out\n").expect("a reason");
+    let mut command = site.command();
+    command.arg("--rescue-file").arg(&reason);
+    let server = Server::start(command, site.admin_socket()).expect("the rescue page is served");
+    for (path, shown) in [("/", "the card is &lt;worn&gt; out"), ("/healthz", r#""status":"rescue""#)] {
+        let answer = server.get(path);
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains(shown), "{answer}");
+    }
+    assert!(server.get("/ws").starts_with("HTTP/1.1 503 "));
+    assert_eq!(server.stop().status.code(), Some(0));
+    assert_eq!(std::fs::read(site.database()).expect("the file"), b"no database");
+}
+
+/// Nothing, said loudly, where the server was built without the feature.
+fn with_systemd() -> Option<()> {
+    let there = binaries::has_systemd();
+    if !there {
+        println!("LEFT OUT: {} was built without the feature systemd", binaries::server().display());
+    }
+    there.then_some(())
+}
+
+/// The socket on which a service manager is told things.
+struct Manager {
+    socket: UnixDatagram,
+}
+
+impl Manager {
+    fn new(site: &Site) -> Self {
+        let socket = UnixDatagram::bind(site.path("notify")).expect("a socket");
+        socket.set_read_timeout(Some(BOUND)).expect("a time-out");
+        Self { socket }
+    }
+
+    fn next(&self) -> String {
+        let mut notice = [0; 4096];
+        let len = self.socket.recv(&mut notice).expect("the service manager is told something");
+        String::from_utf8(notice[..len].to_vec()).expect("a text")
+    }
+
+    /// Whether nothing has been said that was not heard.
+    fn is_quiet(&self) -> bool {
+        self.socket.set_nonblocking(true).expect("a mode");
+        self.socket.recv(&mut [0; 1]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    }
+}
+
+fn start_behind(listener: &TcpListener, site: &Site) -> Server {
+    let socket = listener.try_clone().expect("a descriptor");
+    Server::start(behind(socket.into(), site), site.admin_socket()).expect("the server starts")
+}
+
+/// The server's command line with a socket as its descriptor 3, as systemd passes it: `LISTEN_PID` has to be the
+/// server's own, which only the process itself knows before it becomes the server.
+fn behind(socket: OwnedFd, site: &Site) -> Command {
+    let server = site.command();
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@" 3<&0 </dev/null"#]);
+    command.arg(server.get_program()).args(server.get_args()).stdin(Stdio::from(socket));
+    for (name, value) in server.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
+/// The answer to one request, as far as it came.
+fn ask(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).expect("nobody is refused");
+    stream.set_read_timeout(Some(BOUND)).expect("a time-out");
+    let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let mut answer = String::new();
+    match asked.and_then(|()| stream.read_to_string(&mut answer)) {
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock) => panic!("no answer came"),
+        _ => answer,
+    }
+}
