@@ -1,5 +1,7 @@
 //! How results are shown: text for people, one JSON object a line for programs.
 
+use std::io::Write as _;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use posthouse_client::Login;
@@ -15,14 +17,14 @@ pub enum Output {
 impl Output {
     pub fn logged_in(self, login: &Login) {
         match self {
-            Self::Text => println!("Logged in as {} at {}.", login.username, login.server),
-            Self::Json => println!("{}", json!({ "username": login.username, "server": login.server })),
+            Self::Text => say(&format!("Logged in as {} at {}.", login.username, login.server)),
+            Self::Json => say(&json!({ "username": login.username, "server": login.server }).to_string()),
         }
     }
 
     pub fn sent(self, sent: &SendResult) {
         match self {
-            Self::Text => println!("Sent, number {} of this conversation, at {}.", sent.seq, local_time(sent.ts)),
+            Self::Text => say(&format!("Sent, number {} of this conversation, at {}.", sent.seq, local_time(sent.ts))),
             Self::Json => print_json(sent),
         }
     }
@@ -31,7 +33,7 @@ impl Output {
         match self {
             Self::Text => {
                 let text = printable(&message.text);
-                println!("{}  {}: {text}", local_time(message.ts), message.sender.username);
+                say(&format!("{}  {}: {text}", local_time(message.ts), message.sender.username));
             }
             Self::Json => print_json(message),
         }
@@ -39,7 +41,7 @@ impl Output {
 
     pub fn conversation(self, conversation: &Conversation) {
         match self {
-            Self::Text => println!("{}  ({} messages)", conversation.peer.username, conversation.last_seq),
+            Self::Text => say(&format!("{}  ({} messages)", conversation.peer.username, conversation.last_seq)),
             Self::Json => print_json(conversation),
         }
     }
@@ -53,25 +55,37 @@ impl Output {
 
     pub fn account(self, account: &Account, made_up_password: Option<&str>) {
         match (self, made_up_password) {
-            (Self::Text, None) => println!("Account {} made.", account.username),
-            (Self::Text, Some(password)) => println!("Account {} made. Password: {password}", account.username),
+            (Self::Text, None) => say(&format!("Account {} made.", account.username)),
+            (Self::Text, Some(password)) => say(&format!("Account {} made. Password: {password}", account.username)),
             (Self::Json, password) => {
                 let account_id = account.account_id;
-                println!("{}", json!({ "account_id": account_id, "username": account.username, "password": password }));
+                say(&json!({ "account_id": account_id, "username": account.username, "password": password })
+                    .to_string());
             }
         }
     }
 
     pub fn imported(self, made: usize, kept: usize) {
         match self {
-            Self::Text => println!("{made} accounts made, {kept} were there already."),
-            Self::Json => println!("{}", json!({ "made": made, "kept": kept })),
+            Self::Text => say(&format!("{made} accounts made, {kept} were there already.")),
+            Self::Json => say(&json!({ "made": made, "kept": kept }).to_string()),
         }
     }
 }
 
 fn print_json<T: serde::Serialize>(value: &T) {
-    println!("{}", serde_json::to_string(value).expect("wire types have string keys"));
+    say(&serde_json::to_string(value).expect("wire types have string keys"));
+}
+
+/// Writes a line, or ends the command: quietly where nobody reads any more (`posthouse read ben | head -1`).
+fn say(line: &str) {
+    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            std::process::exit(0);
+        }
+        eprintln!("posthouse: cannot write the result: {error}");
+        std::process::exit(1);
+    }
 }
 
 /// In this machine's time zone.
