@@ -94,6 +94,39 @@ fn listen_shows_messages_as_they_come_until_interrupted() {
 }
 
 #[test]
+fn long_messages_are_read_over_several_pages() {
+    let (site, server) = site_of(&["anna", "ben"]);
+    let anna = logged_in(&site, &server, "anna");
+    // Six bytes of JSON a character: only one such message fits into a page.
+    let long = "\u{1}".repeat(16 * 1024);
+    for _ in 0..3 {
+        anna.run(&["send", "ben", &long]).ok();
+    }
+    for (limit, lines) in [("1", 1), ("2", 2), ("250", 3)] {
+        assert_eq!(anna.run(&["read", "ben", "--limit", limit]).ok().lines().count(), lines);
+    }
+}
+
+#[test]
+fn output_that_nobody_reads_ends_the_command_quietly_and_a_full_disk_does_not() {
+    let (site, server) = site_of(&["anna", "ben"]);
+    let anna = logged_in(&site, &server, "anna");
+    anna.run(&["send", "ben", "hello"]).ok();
+    let mut command = std::process::Command::new(binaries::client());
+    command.args(["read", "ben"]).env("POSTHOUSE_CONFIG_DIR", anna.login_file().parent().expect("its folder"));
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let said = command.stdout(writer).output().expect("the command runs");
+    assert_eq!((said.status.code(), String::from_utf8_lossy(&said.stderr).as_ref()), (Some(0), ""));
+
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("the device that is always full");
+    let said = command.stdout(full).output().expect("the command runs");
+    assert_eq!(said.status.code(), Some(1));
+    let complaint = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(complaint.starts_with("posthouse: cannot write the result: No space left"), "{complaint}");
+}
+
+#[test]
 fn an_account_list_is_imported_whole_and_again_without_harm() {
     let (site, server) = site_of(&[]);
     let socket = site.admin_socket().display().to_string();
