@@ -14,7 +14,7 @@ mod virt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -44,10 +44,16 @@ enum Machine {
 
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let dist = Dist::open(&arguments.manifest)?;
+    // The Raspberry Pi kernel does not boot on virt, and has not been tried on raspi4b.
+    ensure!(
+        dist.manifest.base == "debian",
+        "this image has base {}: QEMU boots those of `make image BASE=debian` only",
+        dist.manifest.base
+    );
     let disk = dist.unpack(&arguments.work).await?;
     match arguments.machine {
         Machine::Virt => virt::test(&dist, &disk).await,
-        Machine::Raspi4b => pi4::test(&dist, &disk).await,
+        Machine::Raspi4b => pi4::test(&disk).await,
     }
 }
 

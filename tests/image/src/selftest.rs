@@ -61,13 +61,7 @@ impl Selftest {
 
     /// The partitions of the first boot are there: p3 in reserve, p4 mounted for writing under the server's data.
     pub fn assert_data_partition(&self, disk: &str) -> anyhow::Result<()> {
-        let partition = |number: u8| {
-            if disk.ends_with(|last: char| last.is_ascii_digit()) {
-                format!("{disk}p{number}")
-            } else {
-                format!("{disk}{number}")
-            }
-        };
+        let partition = |number: u8| format!("{disk}{number}");
         for number in [3, 4] {
             ensure!(self.blocks.contains_key(&partition(number)), "there is no p{number} on {disk}");
         }
