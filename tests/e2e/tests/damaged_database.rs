@@ -195,7 +195,7 @@ async fn a_folder_that_cannot_be_used_is_named_with_the_reason() {
     for (data_dir, reason) in [(file.join("data"), "Not a directory"), (folder, "Permission denied")] {
         let mut command = Site::command_for(&data_dir);
         if nix::unistd::geteuid().is_root() {
-            command = as_nobody(&site, command);
+            command = as_nobody(&site, &command);
         }
         let stopped = Server::start(command, site.admin_socket()).err().expect("it must refuse");
         assert_eq!(stopped.status.code(), Some(1), "{stopped:?}");
@@ -207,7 +207,7 @@ async fn a_folder_that_cannot_be_used_is_named_with_the_reason() {
 }
 
 /// Root may write everywhere: the same command from a place where everyone can reach it, as a user who owns nothing.
-fn as_nobody(site: &Site, command: std::process::Command) -> std::process::Command {
+fn as_nobody(site: &Site, command: &std::process::Command) -> std::process::Command {
     const NOBODY: u32 = 65534;
     let program = site.path("posthoused");
     if !program.exists() {
