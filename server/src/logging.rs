@@ -1,9 +1,14 @@
 //! Where log lines go: to the journal with its fields when systemd started this process, else to
 //! standard error. Messages' texts, passwords and tokens are never logged.
 
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+static DATABASE: OnceLock<PathBuf> = OnceLock::new();
 
 /// Sets up logging for the process; levels by `RUST_LOG` (as `info` or `posthouse_server=debug`), `info`
 /// without it. Says how to go on when a broken invariant stops the process.
@@ -28,13 +33,20 @@ pub fn start() {
     log_panics();
 }
 
+/// Lets a panic's message name the database: redb panics on some kinds of damage.
+pub fn name_database(file: PathBuf) {
+    // Named once; a second server in the same process would be a test's.
+    let _ = DATABASE.set(file);
+}
+
 fn log_panics() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        let panicked = panic.to_string().replace('\n', " ");
+        let database = DATABASE.get().map_or_else(|| "posthouse.redb".to_owned(), |file| file.display().to_string());
         tracing::error!(
-            "a broken invariant stops the server: {panic}. Nothing that was acknowledged is lost. \
-             If it comes back at every start, the database posthouse.redb in the data folder may be damaged: \
-             restore a copy of it, or move it away to start with an empty one"
+            "a broken invariant stops the server: {panicked}. If that comes back at every start, the database \
+             {database} may be damaged: restore a copy of it, or move it away to start with an empty one"
         );
         default(panic);
     }));

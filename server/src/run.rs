@@ -12,8 +12,8 @@ use crate::config::Config;
 use crate::listener::{self, Gate, Handler};
 use crate::router::Router;
 use crate::shutdown::{self, ShutdownSender};
-use crate::store::{Snapshot, Store, StoreError, StoreParts};
-use crate::{VERSION, admin, demo, rescue, service, web};
+use crate::store::{FILE_NAME, Snapshot, Store, StoreError, StoreParts};
+use crate::{VERSION, admin, demo, logging, rescue, service, web};
 
 /// Runs the server until a signal or the store ends it.
 ///
@@ -27,6 +27,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 async fn chat(config: &Config) -> anyhow::Result<()> {
+    logging::name_database(config.data_dir.join(FILE_NAME));
     let StoreParts { store, published, mut ended } = Store::open(&config.data_dir)?;
     let listeners = service::listeners(config.listen)?;
     let addresses = addresses(&listeners);

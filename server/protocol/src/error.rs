@@ -29,7 +29,7 @@ pub enum ErrorCode {
     Conflict,
     /// The server is too busy; the same request may succeed later.
     Overloaded,
-    /// The server is stopping; reconnect and try again.
+    /// The server is stopping, or its database fails; reconnect and try again.
     Unavailable,
 }
 

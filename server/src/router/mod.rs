@@ -228,6 +228,10 @@ fn refused(refusal: Refusal) -> ErrorBody {
 }
 
 fn store_failed(error: &StoreError) -> ErrorBody {
+    let told = match error {
+        StoreError::Stopped => "the server is stopping",
+        _ => "the server cannot read or write its database; its log says more",
+    };
     tracing::error!(%error, "a request failed");
-    ErrorBody::new(ErrorCode::Unavailable, "the server is stopping")
+    ErrorBody::new(ErrorCode::Unavailable, told)
 }

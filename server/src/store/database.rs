@@ -13,7 +13,7 @@ use super::StoreError;
 use super::tables::{META, Tables};
 
 /// The database's name in the data folder.
-const FILE_NAME: &str = "posthouse.redb";
+pub const FILE_NAME: &str = "posthouse.redb";
 
 /// What this build writes.
 const SCHEMA: u64 = 1;

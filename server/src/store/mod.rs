@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use command::{AccountAdd, DeviceAdd, DirectOpen, MessageAppend, Refusal, Write};
 pub use committed::Committed;
+pub use database::FILE_NAME;
 pub use record::{Origin, Published};
 pub use snapshot::Snapshot;
 
@@ -71,7 +72,10 @@ pub enum StoreError {
         schema: u64,
     },
     /// Reading or writing failed while serving. Nothing that was not durable has been acknowledged.
-    #[error("the database failed: {0}")]
+    #[error(
+        "posthouse.redb in the data folder failed: {0}. \
+         If it is damaged, restore a copy of it, or move it away to start with an empty one"
+    )]
     Database(Box<redb::Error>),
     /// The store has stopped.
     #[error("the store has stopped")]
