@@ -21,6 +21,7 @@ pub const FIN: u8 = 0x80;
 /// An upgraded socket.
 pub struct RawSocket {
     stream: TcpStream,
+    close_reason: String,
 }
 
 /// What the server sent last.
@@ -60,7 +61,7 @@ impl RawSocket {
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         // The key and its answer are the example of §1.3.
         assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
-        Self { stream }
+        Self { stream, close_reason: String::new() }
     }
 
     /// Writes bytes as they are.
@@ -93,7 +94,10 @@ impl RawSocket {
                 Ok((opcode, payload)) if opcode == FIN | TEXT => {
                     return Ok(serde_json::from_slice(&payload).expect("frames are JSON"));
                 }
-                Ok((opcode, payload)) if opcode == FIN | CLOSE => return Err(End::Close(close_code(&payload))),
+                Ok((opcode, payload)) if opcode == FIN | CLOSE => {
+                    self.close_reason = String::from_utf8_lossy(payload.get(2..).unwrap_or_default()).into_owned();
+                    return Err(End::Close(close_code(&payload)));
+                }
                 Ok(_) => {}
                 Err(_) => return Err(End::Cut),
             }
@@ -107,6 +111,11 @@ impl RawSocket {
                 return end;
             }
         }
+    }
+
+    /// The reason in the close frame that came, for people.
+    pub fn close_reason(&self) -> &str {
+        &self.close_reason
     }
 
     /// Reads one frame of the server: its first byte and its payload.

@@ -5,8 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
 use posthouse_e2e::random::Random;
+use posthouse_e2e::wait::within;
 use posthouse_e2e::{Device, Server, Site, Stopped, binaries};
-use posthouse_protocol::{ConversationId, Message, Token};
+use posthouse_protocol::{ConversationId, History, HistoryParams, Message, Send, SendParams, Token, limits};
 
 /// Bytes that are flipped in each of the two databases; `POSTHOUSE_TEST_FLIPS` asks for more.
 const FLIPS: usize = 12;
@@ -14,6 +15,9 @@ const FLIPS: usize = 12;
 /// Of the file's start, where the headers are, every so many bytes are flipped as well.
 const HEADER_LEN: usize = 320;
 const HEADER_STEP: usize = 27;
+
+/// Up to this length the server checks the whole file at each start.
+const CHECKED_LEN_MAX: usize = 64 * 1024 * 1024;
 
 /// A database and what was acknowledged in it.
 struct Sample {
@@ -157,6 +161,57 @@ async fn flip_bytes(ending: Ending) {
     }
     println!("{refused} of {} were refused", offsets.len());
     assert!(refused > 0, "no flip of {} was noticed", offsets.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_pages_of_a_large_database_are_noticed_when_they_are_read_and_the_way_out_is_named() {
+    let site = Site::new();
+    let server = site.start();
+    server.add_account("anna");
+    let anna = Device::log_in(&server.url(), "anna").await;
+    let notes = anna.direct("anna").await;
+    for _ in 0..12 {
+        // Six bytes of JSON a character.
+        let params = |_| SendParams {
+            conversation_id: notes,
+            client_msg_id: posthouse_client::new_client_msg_id(),
+            text: "\u{1}".repeat(limits::TEXT_LEN_MAX),
+        };
+        let sends = (0..50).map(params).map(|params| {
+            let client = anna.client.clone();
+            tokio::spawn(async move { client.call::<Send>(&params).await.expect("the acknowledgement") })
+        });
+        for send in sends.collect::<Vec<_>>() {
+            within("acknowledgement", send).await.expect("a sender's end");
+        }
+    }
+    tokio::task::spawn_blocking(move || server.stop()).await.expect("the end");
+    let mut file = std::fs::read(site.database()).expect("the database");
+    assert!(file.len() > CHECKED_LEN_MAX, "{} bytes", file.len());
+    let middle = file.len() / 2;
+    file[middle..middle + 256 * 1024].iter_mut().for_each(|byte| *byte ^= 0x5a);
+    std::fs::write(site.database(), &file).expect("written");
+
+    let log = match site.try_start() {
+        Err(stopped) => {
+            assert!(!stopped.status.success());
+            stopped.log
+        }
+        Ok(server) => {
+            let anna = Device::connect(&server.url(), anna.token.clone()).await;
+            let mut params = HistoryParams { conversation_id: notes, before: None, limit: None };
+            let error = loop {
+                match within("answer", anna.client.call::<History>(&params)).await {
+                    Ok(page) => params.before = Some(page.messages.first().expect("it ends at the lost pages").seq),
+                    Err(error) => break error,
+                }
+            };
+            println!("{error}");
+            server.log().find(|line| line.contains("ERROR").then(|| line.to_owned())).expect("it is in the log")
+        }
+    };
+    let line = log.lines().find(|line| line.contains("ERROR")).expect("it is in the log");
+    assert!(line.contains("posthouse.redb") && line.contains("move it away to start with an empty one"), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -63,6 +63,8 @@ async fn a_token_that_is_not_valid_is_answered_and_closed_with_4001() {
         let answer = socket.call(1, "connect", json!({ "token": token })).await;
         assert_eq!(answer["error"]["code"], "token_invalid");
         assert_eq!(socket.end().await, End::Close(close::REAUTHENTICATE));
+        // Who does not connect in time gets the same code, much later.
+        assert_eq!(socket.close_reason(), "the token is not valid");
     }
     server.assert_undisturbed();
 }
