@@ -137,6 +137,13 @@ fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// The commit, marked where tracked files differ from it: such an image can't be built again from the commit alone.
+fn checked_out(root: &Path) -> Option<String> {
+    let commit = git(root, &["rev-parse", "HEAD"])?;
+    let changed = git(root, &["status", "--porcelain", "--untracked-files=no"]).is_some();
+    Some(if changed { format!("{commit}-dirty") } else { commit })
+}
+
 fn git(root: &Path, arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").arg("-C").arg(root).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
@@ -191,6 +198,25 @@ mod tests {
         assert_eq!(disk_id(&["1.0.0", "abc"]), disk_id(&["1.0.0", "abc"]));
         assert_ne!(disk_id(&["1.0.0", "abc"]), disk_id(&["1.0.1", "abc"]));
         assert_eq!(disk_id(&["x"]).len(), 8);
+    }
+
+    #[test]
+    fn a_changed_checkout_is_marked() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let run = |arguments: &[&str]| {
+            let mut command = Command::new("git");
+            command.arg("-C").arg(folder.path()).args(["-c", "user.name=x", "-c", "user.email=x@example.org"]);
+            assert!(command.args(arguments).output().expect("git").status.success(), "git {arguments:?}");
+        };
+        run(&["init", "--quiet"]);
+        assert_eq!(checked_out(folder.path()), None);
+        std::fs::write(folder.path().join("file"), "1").expect("write");
+        run(&["add", "file"]);
+        run(&["commit", "--quiet", "--message", "x"]);
+        let clean = checked_out(folder.path()).expect("a commit");
+        std::fs::write(folder.path().join("file"), "2").expect("write");
+        assert_eq!(clean.len(), 40);
+        assert_eq!(checked_out(folder.path()), Some(format!("{clean}-dirty")));
     }
 
     #[test]
