@@ -56,8 +56,7 @@ pub fn settle(wanted: &Wanted) -> anyhow::Result<String> {
     let profile = parse_profile(&wanted.profile)?;
     let mirror = setting("POSTHOUSE_RASPIOS_MIRROR").unwrap_or_else(|| RASPIOS_MIRROR.to_owned());
     let base = choose_base(&wanted.base, &mirror, archive_answers)?;
-    let commit =
-        setting("COMMIT").or_else(|| git(&wanted.root, &["rev-parse", "HEAD"])).ok_or(SettleError::NoCommit)?;
+    let commit = setting("COMMIT").or_else(|| checked_out(&wanted.root)).ok_or(SettleError::NoCommit)?;
     let epoch = parse_epoch(
         &setting("SOURCE_DATE_EPOCH")
             .or_else(|| git(&wanted.root, &["log", "-1", "--format=%ct"]))
