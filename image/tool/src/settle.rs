@@ -39,7 +39,7 @@ pub enum SettleError {
     BadVersion { version: String, reason: String },
     #[error("SOURCE_DATE_EPOCH '{0}' is not a number of seconds; unset it or give one")]
     BadEpoch(String),
-    #[error("no git commit to name in the manifest; build in a clone, or set COMMIT and SOURCE_DATE_EPOCH")]
+    #[error("no git commit to name in the manifest; build in a clone, or set POSTHOUSE_COMMIT and SOURCE_DATE_EPOCH")]
     NoCommit,
 }
 
@@ -56,7 +56,7 @@ pub fn settle(wanted: &Wanted) -> anyhow::Result<String> {
     let profile = parse_profile(&wanted.profile)?;
     let mirror = setting("POSTHOUSE_RASPIOS_MIRROR").unwrap_or_else(|| RASPIOS_MIRROR.to_owned());
     let base = choose_base(&wanted.base, &mirror, archive_answers)?;
-    let commit = setting("COMMIT").or_else(|| checked_out(&wanted.root)).ok_or(SettleError::NoCommit)?;
+    let commit = setting("POSTHOUSE_COMMIT").or_else(|| checked_out(&wanted.root)).ok_or(SettleError::NoCommit)?;
     let epoch = parse_epoch(
         &setting("SOURCE_DATE_EPOCH")
             .or_else(|| git(&wanted.root, &["log", "-1", "--format=%ct"]))
