@@ -125,6 +125,41 @@ async fn the_names_that_clients_choose_have_their_limits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_of_log_ins_past_the_limit_is_told_to_wait_while_chat_goes_on() {
+    let (_site, server, mut anna) = anna_alone().await;
+    let notes = anna.direct("anna").await;
+    let other = Device::connect(&server.url(), anna.token.clone()).await;
+    let mut crowd = Vec::new();
+    for _ in 0..2 {
+        let mut socket = RawSocket::open(server.address()).await;
+        let params = json!({ "username": "anna", "password": "wrong horse", "device": "test" });
+        let requests = (0..60).map(|id| json!({ "id": id, "method": "login", "params": params }).to_string());
+        let frames: Vec<u8> = requests.flat_map(|request| frame(FIN | TEXT, request.as_bytes())).collect();
+        socket.write(&frames).await.expect("the requests are taken");
+        crowd.push(socket);
+    }
+    let sent = other.send(notes, "in the middle of it").await;
+    assert_eq!(anna.next_message().await.seq, sent.seq);
+    let (mut checked, mut told_to_wait) = (0, 0);
+    for socket in &mut crowd {
+        for _ in 0..60 {
+            let error = socket.next_text().await.expect("an answer to each")["error"].clone();
+            match error["code"].as_str() {
+                Some("login_failed") => checked += 1,
+                Some("overloaded") => {
+                    assert!(error["retryable"] == true && error["retry_after_ms"].as_u64() > Some(0), "{error}");
+                    told_to_wait += 1;
+                }
+                _ => panic!("{error}"),
+            }
+        }
+    }
+    println!("{checked} were checked, {told_to_wait} told to wait");
+    assert!(checked >= 64 && told_to_wait > 0, "{checked} were checked, {told_to_wait} told to wait");
+    server.assert_undisturbed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn numbers_beyond_what_exists_are_answered_like_unknown_ones() {
     let (_site, server, anna) = anna_alone().await;
     let mut socket = RawSocket::open(server.address()).await;
