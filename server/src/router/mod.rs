@@ -108,7 +108,7 @@ impl Router {
     pub async fn fan_out(self, mut published: mpsc::Receiver<Committed<Published>>) {
         while let Some(record) = published.recv().await {
             let Some(frame) = event_frame(&record) else { continue };
-            for account_id in &record.audience {
+            for account_id in record.audience.iter() {
                 self.inner.registry.push(*account_id, record.origin, &frame);
             }
         }
@@ -209,13 +209,13 @@ fn check_text(text: &str) -> Result<(), ErrorBody> {
     Ok(())
 }
 
-/// The frame of a `message` event around the JSON as it was stored.
+/// The stored bytes as a text frame, without copying them.
 fn event_frame(record: &Committed<Published>) -> Option<Utf8Bytes> {
-    let Ok(message) = std::str::from_utf8(&record.message_json) else {
-        tracing::error!("a stored message is not UTF-8 and was not delivered");
-        return None;
-    };
-    Some(format!(r#"{{"event":"message","data":{message}}}"#).into())
+    let frame = Utf8Bytes::try_from(record.frame.clone());
+    if frame.is_err() {
+        tracing::error!("a stored event is not UTF-8 and was not delivered");
+    }
+    frame.ok()
 }
 
 fn refused(refusal: Refusal) -> ErrorBody {

@@ -1,13 +1,22 @@
-//! The commands that change the store: each is decided against the state inside the writer's
-//! transaction and either changes it or is refused and changes nothing.
+//! The commands that change the store: each is decided against the state, in the writer's thread, and
+//! comes to entries for the log, or is refused and changes nothing.
 
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
 use posthouse_protocol::{
-    Account, AccountId, ClientMsgId, ConversationId, Message, MessageId, SendResult, Seq, TimestampMs, Username,
+    Account, AccountId, ClientMsgId, ConversationId, Event, Message, MessageId, SendResult, Seq, TimestampMs, Username,
 };
-use redb::ReadableTable;
+use redb::{Database, ReadableDatabase};
 
-use super::record::{AccountRecord, DeviceRecord, Origin, Published, decode, decode_message, encode};
-use super::tables::{Tables, next_key};
+use super::StoreError;
+use super::record::{
+    AccountRow, ConversationRow, DeviceRow, Entry, Malformed, Origin, Published, Record, Row, RowTable, decode_message,
+    encode_json, membership_key, number_key,
+};
+use super::state::State;
+use super::tables::{LOG, SENT};
 
 /// Why a command was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,23 +35,25 @@ pub enum Refusal {
     ClientMsgIdUsed,
 }
 
-/// What one group of commands reads and writes, beside the tables.
-pub struct Group<'txn> {
-    pub(super) tables: Tables<'txn>,
+/// What a group of commands decides by, and what it comes to.
+pub struct Group<'a> {
+    pub(super) state: &'a mut State,
+    pub(super) sent: &'a mut Sent,
     pub(super) now: TimestampMs,
+    pub(super) entries: Vec<Entry>,
     pub(super) published: Vec<Published>,
 }
 
-/// A command. `Err` of the outer result is the database's and stops the server.
+/// A command. `Err` of the outer result is the store's failure and stops the server.
 pub trait Write: Send + 'static {
     /// What the caller learns once it is durable.
     type Output: Send + 'static;
 
-    /// Decides the command and, if it stands, carries it out.
+    /// Decides the command and, if it stands, adds what it comes to.
     ///
     /// # Errors
-    /// The database's own. A refusal is no error of the store: it is the inner result.
-    fn apply(self, group: &mut Group<'_>) -> Result<Result<Self::Output, Refusal>, redb::Error>;
+    /// The store's own. A refusal is no error of the store: it is the inner result.
+    fn decide(self, group: &mut Group<'_>) -> Result<Result<Self::Output, Refusal>, StoreError>;
 }
 
 /// Makes an account.
@@ -56,15 +67,18 @@ pub struct AccountAdd {
 impl Write for AccountAdd {
     type Output = Account;
 
-    fn apply(self, group: &mut Group<'_>) -> Result<Result<Account, Refusal>, redb::Error> {
-        if group.tables.usernames.get(self.username.as_str())?.is_some() {
+    fn decide(self, group: &mut Group<'_>) -> Result<Result<Account, Refusal>, StoreError> {
+        let name = self.username.as_str().to_owned();
+        if group.state.usernames.contains_key(&name) {
             return Ok(Err(Refusal::UsernameTaken));
         }
-        let account_id = AccountId(next_key(&group.tables.accounts)?);
-        let account = Account { account_id, username: self.username };
-        let record = AccountRecord { account: account.clone(), password_hash: self.password_hash, created: group.now };
-        group.tables.usernames.insert(account.username.as_str(), account_id.0)?;
-        group.tables.accounts.insert(account_id.0, encode(&record).as_slice())?;
+        group.state.last_account += 1;
+        let account = Account { account_id: AccountId(group.state.last_account), username: self.username };
+        let key = number_key(account.account_id.0);
+        let row = AccountRow { account: account.clone(), password_hash: self.password_hash, created: group.now };
+        group.entries.push(Entry::Row(Row::json(RowTable::Account, key, &row)));
+        group.entries.push(Entry::Row(Row::plain(RowTable::Username, name.as_bytes(), key)));
+        group.state.usernames.insert(name, account.account_id);
         Ok(Ok(account))
     }
 }
@@ -82,12 +96,12 @@ pub struct DeviceAdd {
 impl Write for DeviceAdd {
     type Output = ();
 
-    fn apply(self, group: &mut Group<'_>) -> Result<Result<(), Refusal>, redb::Error> {
-        if group.tables.accounts.get(self.account_id.0)?.is_none() {
+    fn decide(self, group: &mut Group<'_>) -> Result<Result<(), Refusal>, StoreError> {
+        if self.account_id.0 > group.state.last_account {
             return Ok(Err(Refusal::NoSuchAccount));
         }
-        let record = DeviceRecord { account_id: self.account_id, name: self.name, created: group.now };
-        group.tables.devices.insert(&self.token_hash, encode(&record).as_slice())?;
+        let row = DeviceRow { account_id: self.account_id, name: self.name, created: group.now };
+        group.entries.push(Entry::Row(Row::json(RowTable::Device, self.token_hash, &row)));
         Ok(Ok(()))
     }
 }
@@ -103,28 +117,27 @@ pub struct DirectOpen {
 impl Write for DirectOpen {
     type Output = (ConversationId, Seq);
 
-    fn apply(self, group: &mut Group<'_>) -> Result<Result<Self::Output, Refusal>, redb::Error> {
-        let (low, high) = (self.account_id.min(self.peer_id).0, self.account_id.max(self.peer_id).0);
-        let tables = &mut group.tables;
-        let existing = tables.direct.get((low, high))?.map(|conversation| conversation.value());
-        if let Some(conversation) = existing {
-            let last_seq = tables.heads.get(conversation)?.map_or(0, |head| head.value().0);
-            return Ok(Ok((ConversationId(conversation), Seq(last_seq))));
+    fn decide(self, group: &mut Group<'_>) -> Result<Result<Self::Output, Refusal>, StoreError> {
+        let (low, high) = (self.account_id.min(self.peer_id), self.account_id.max(self.peer_id));
+        if let Some(existing) = group.state.direct.get(&(low, high)) {
+            let last_seq = group.state.conversations.get(existing).map_or(0, |conversation| conversation.last_seq);
+            return Ok(Ok((*existing, Seq(last_seq))));
         }
-        for account in [low, high] {
-            if tables.accounts.get(account)?.is_none() {
-                return Ok(Err(Refusal::NoSuchAccount));
-            }
+        if high.0 > group.state.last_account {
+            return Ok(Err(Refusal::NoSuchAccount));
         }
-        let conversation = next_key(&tables.heads)?;
-        let joined_gseq = next_key(&tables.log)?;
-        tables.direct.insert((low, high), conversation)?;
-        tables.heads.insert(conversation, (0, 0, 0))?;
-        for account in [low, high] {
-            tables.members.insert((conversation, account), joined_gseq)?;
-            tables.memberships.insert((account, conversation), ())?;
+        let mut members = vec![low, high];
+        members.dedup();
+        let conversation_id = ConversationId(group.state.last_conversation + 1);
+        for member in &members {
+            let key = membership_key(member.0, conversation_id.0);
+            group.entries.push(Entry::Row(Row::plain(RowTable::Membership, key, [])));
         }
-        Ok(Ok((ConversationId(conversation), Seq(0))))
+        let row = ConversationRow { members: members.clone(), created: group.now };
+        let key = number_key(conversation_id.0);
+        group.entries.push(Entry::Row(Row::json(RowTable::Conversation, key, &row)));
+        group.state.add_direct(conversation_id, members.into());
+        Ok(Ok((conversation_id, Seq(0))))
     }
 }
 
@@ -145,62 +158,88 @@ pub struct MessageAppend {
 impl Write for MessageAppend {
     type Output = SendResult;
 
-    fn apply(self, group: &mut Group<'_>) -> Result<Result<SendResult, Refusal>, redb::Error> {
-        let conversation = self.conversation_id.0;
-        let sender = self.sender.account_id.0;
-        if group.tables.members.get((conversation, sender))?.is_none() {
+    fn decide(self, group: &mut Group<'_>) -> Result<Result<SendResult, Refusal>, StoreError> {
+        let sender = self.sender.account_id;
+        let Some(conversation) = group.state.conversations.get_mut(&self.conversation_id) else {
+            return Ok(Err(Refusal::NoSuchConversation));
+        };
+        if !conversation.members.contains(&sender) {
             return Ok(Err(Refusal::NoSuchConversation));
         }
-        let repeated = group.tables.sent.get((sender, self.client_msg_id.as_str()))?.map(|gseq| gseq.value());
-        if let Some(gseq) = repeated {
-            return self.repeat(group, gseq);
+        if let Some(first) = group.sent.find(sender, &self.client_msg_id)? {
+            return Ok(self.repeat(&first));
         }
-        let gseq = next_key(&group.tables.log)?;
-        let (last_seq, last_ts, _) = group.tables.heads.get(conversation)?.map_or((0, 0, 0), |head| head.value());
+        conversation.last_seq += 1;
         // The clock may jump backwards (a Pi has none of its own); a conversation's time doesn't.
-        let (seq, ts) = (last_seq + 1, group.now.0.max(last_ts));
+        conversation.last_ts = conversation.last_ts.max(group.now.0);
+        group.state.last_gseq += 1;
+        let (gseq, seq, ts) = (group.state.last_gseq, conversation.last_seq, TimestampMs(conversation.last_ts));
+        let audience = Arc::clone(&conversation.members);
+        let Self { sender: account, origin, conversation_id, client_msg_id, text } = self;
         let message = Message {
             message_id: MessageId(gseq),
-            conversation_id: self.conversation_id,
+            conversation_id,
             seq: Seq(seq),
-            ts: TimestampMs(ts),
-            sender: self.sender,
-            client_msg_id: self.client_msg_id,
-            text: self.text,
+            ts,
+            sender: account,
+            client_msg_id: client_msg_id.clone(),
+            text,
         };
-        let json = encode(&message);
-        group.tables.log.insert(gseq, json.as_slice())?;
-        group.tables.conversation_log.insert((conversation, seq), gseq)?;
-        group.tables.heads.insert(conversation, (seq, ts, gseq))?;
-        group.tables.sent.insert((sender, message.client_msg_id.as_str()), gseq)?;
-        let audience = members(&group.tables, conversation)?;
-        group.published.push(Published { audience, origin: self.origin, message_json: json.into() });
-        Ok(Ok(SendResult { message_id: message.message_id, seq: message.seq, ts: message.ts }))
+        let frame = Bytes::from(encode_json(&Event::Message(message)));
+        group.sent.remember(sender, &client_msg_id, gseq, frame.clone());
+        group.published.push(Published { audience, origin, frame: frame.clone() });
+        group.entries.push(Entry::Record(Record { gseq, conversation_id, seq, ts, sender, client_msg_id, frame }));
+        Ok(Ok(SendResult { message_id: MessageId(gseq), seq: Seq(seq), ts }))
     }
 }
 
 impl MessageAppend {
     /// A retry gets the first try's answer and changes nothing.
-    fn repeat(self, group: &Group<'_>, gseq: u64) -> Result<Result<SendResult, Refusal>, redb::Error> {
-        let stored = group.tables.log.get(gseq)?;
-        let stored = stored.ok_or_else(|| redb::Error::Corrupted(format!("`sent` points to {gseq}, not in `log`")))?;
-        let first = decode_message(stored.value())?;
+    fn repeat(&self, first: &Message) -> Result<SendResult, Refusal> {
         if first.conversation_id != self.conversation_id || first.text != self.text {
-            return Ok(Err(Refusal::ClientMsgIdUsed));
+            return Err(Refusal::ClientMsgIdUsed);
         }
-        Ok(Ok(SendResult { message_id: first.message_id, seq: first.seq, ts: first.ts }))
+        Ok(SendResult { message_id: first.message_id, seq: first.seq, ts: first.ts })
     }
 }
 
-fn members(tables: &Tables<'_>, conversation: u64) -> Result<Vec<AccountId>, redb::Error> {
-    let range = tables.members.range((conversation, 0)..=(conversation, u64::MAX))?;
-    range.map(|entry| Ok(AccountId(entry?.0.value().1))).collect()
+/// Which messages were sent before: in the database, or on their way there.
+pub(super) struct Sent {
+    database: Arc<Database>,
+    /// Not in the database yet.
+    recent: HashMap<(AccountId, ClientMsgId), Bytes>,
+    /// The same, oldest first, with their numbers.
+    order: VecDeque<(u64, AccountId, ClientMsgId)>,
 }
 
-/// An account's record, for snapshots and commands alike.
-pub(super) fn account_record(
-    accounts: &impl ReadableTable<u64, &'static [u8]>,
-    account_id: AccountId,
-) -> Result<Option<AccountRecord>, redb::Error> {
-    accounts.get(account_id.0)?.map(|record| decode("accounts", record.value())).transpose()
+impl Sent {
+    pub fn new(database: Arc<Database>) -> Self {
+        Self { database, recent: HashMap::new(), order: VecDeque::new() }
+    }
+
+    /// Records up to `gseq` are in the database.
+    pub fn forget(&mut self, gseq: u64) {
+        while let Some((_, sender, id)) = self.order.pop_front_if(|(number, ..)| *number <= gseq) {
+            self.recent.remove(&(sender, id));
+        }
+    }
+
+    fn remember(&mut self, sender: AccountId, id: &ClientMsgId, gseq: u64, frame: Bytes) {
+        self.recent.insert((sender, id.clone()), frame);
+        self.order.push_back((gseq, sender, id.clone()));
+    }
+
+    /// The message that was stored under that name.
+    fn find(&self, sender: AccountId, id: &ClientMsgId) -> Result<Option<Message>, StoreError> {
+        if let Some(frame) = self.recent.get(&(sender, id.clone())) {
+            return Ok(Some(decode_message(frame)?));
+        }
+        let txn = self.database.begin_read().map_err(StoreError::database)?;
+        let sent = txn.open_table(SENT).map_err(StoreError::database)?;
+        let Some(gseq) = sent.get((sender.0, id.as_str())).map_err(StoreError::database)? else { return Ok(None) };
+        let log = txn.open_table(LOG).map_err(StoreError::database)?;
+        let stored = log.get(gseq.value()).map_err(StoreError::database)?;
+        let stored = stored.ok_or_else(|| Malformed(format!("`sent` points to {}, not in `log`", gseq.value())))?;
+        Ok(Some(decode_message(stored.value())?))
+    }
 }

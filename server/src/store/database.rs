@@ -1,7 +1,8 @@
-//! Opening the database file: made whole or not at all, checked before it is trusted, never
-//! overwritten.
+//! Opening the store: made whole or not at all, checked before it is trusted, never overwritten.
+//!
+//! The database and its log are one: they carry the same epoch, and neither is of use without the other.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -9,8 +10,9 @@ use std::path::Path;
 use posthouse_protocol::Epoch;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError};
 
-use super::StoreError;
 use super::tables::{META, Tables};
+use super::wal::{Log, Segment};
+use super::{StoreError, replay, reserved};
 
 /// The database's name in the data folder.
 pub const FILE_NAME: &str = "posthouse.redb";
@@ -28,23 +30,39 @@ const CACHE_LEN: usize = 64 * 1024 * 1024;
 /// from a slow card. A larger one is verified after a crash only, as redb does by itself.
 const CHECK_LEN_MAX: u64 = 64 * 1024 * 1024;
 
-/// Opens the database in `folder`, or makes one where there is none.
-pub(super) fn open(folder: &Path) -> Result<(Database, Epoch), StoreError> {
+/// An open store whose log was replayed.
+pub(super) struct Opened {
+    pub database: Database,
+    pub log: Log<Segment>,
+    pub epoch: Epoch,
+}
+
+/// Opens the store in `folder`, or makes one where there is none.
+pub(super) fn open(folder: &Path) -> Result<Opened, StoreError> {
     // What people write to each other is nobody else's to read on this machine.
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|reason| folder_error(folder, reason))?;
     let path = folder.join(FILE_NAME);
     let exists = path.try_exists().map_err(|reason| folder_error(folder, reason))?;
     if !exists {
+        replay::create(folder, &path)?;
         create(folder, &path)?;
     }
-    let length = std::fs::metadata(&path).map_err(|reason| folder_error(folder, reason))?.len();
+    let file = OpenOptions::new().read(true).write(true).open(&path).map_err(|reason| folder_error(folder, reason))?;
+    let length = file.metadata().map_err(|reason| folder_error(folder, reason))?.len();
+    if length == 0 {
+        // redb would take it for a new one.
+        return Err(StoreError::Corrupt { path, reason: "it is empty".to_owned() });
+    }
+    let (reserved, reserve) = reserved::reserve(file).map_err(|error| open_error(&path, error))?;
     let database = Builder::new()
         .set_cache_size(CACHE_LEN)
         .set_check_integrity_on_open(length <= CHECK_LEN_MAX)
-        .open(&path)
+        .create_with_backend(reserved)
         .map_err(|error| open_error(&path, error))?;
-    let epoch = check_versions(&database, &path)?;
-    Ok((database, epoch))
+    let (epoch, applied) = check_versions(&database, &path)?;
+    reserve.settle().map_err(|reason| folder_error(folder, reason))?;
+    let log = replay::open(folder, &database, epoch, applied)?;
+    Ok(Opened { database, log, epoch })
 }
 
 /// Makes an empty database under another name and moves it into place when it is whole, so that a
@@ -57,11 +75,11 @@ fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
     let database = Builder::new().create(&unfinished).map_err(|error| open_error(&unfinished, error))?;
     let txn = database.begin_write().map_err(StoreError::database)?;
     {
-        let mut meta = txn.open_table(META).map_err(StoreError::database)?;
-        for (key, value) in [("schema", SCHEMA), ("min_reader", MIN_READER), ("epoch", random_epoch())] {
-            meta.insert(key, value).map_err(StoreError::database)?;
+        let mut tables = Tables::open(&txn).map_err(StoreError::database)?;
+        let values = [("schema", SCHEMA), ("min_reader", MIN_READER), ("epoch", random_epoch()), ("applied", 0)];
+        for (key, value) in values {
+            tables.meta.insert(key, value).map_err(StoreError::database)?;
         }
-        Tables::open(&txn).map_err(StoreError::database)?;
     }
     txn.commit().map_err(StoreError::database)?;
     database.close().map_err(StoreError::database)?;
@@ -70,7 +88,8 @@ fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(|reason| folder_error(folder, reason))
 }
 
-fn check_versions(database: &Database, path: &Path) -> Result<Epoch, StoreError> {
+/// The epoch, and the last frame of the log that is in the database.
+fn check_versions(database: &Database, path: &Path) -> Result<(Epoch, u64), StoreError> {
     let txn = database.begin_read().map_err(StoreError::database)?;
     let corrupt = |reason: String| StoreError::Corrupt { path: path.to_owned(), reason };
     let meta = txn.open_table(META).map_err(|error| corrupt(error.to_string()))?;
@@ -82,7 +101,7 @@ fn check_versions(database: &Database, path: &Path) -> Result<Epoch, StoreError>
     if min_reader > SCHEMA {
         return Err(StoreError::TooNew { path: path.to_owned(), min_reader, schema: SCHEMA });
     }
-    Ok(Epoch(read("epoch")?))
+    Ok((Epoch(read("epoch")?), read("applied")?))
 }
 
 /// Below 2^53, as every number of the protocol.
@@ -90,7 +109,7 @@ fn random_epoch() -> u64 {
     (getrandom::u64().expect("the kernel has random numbers once user space runs") >> 11).max(1)
 }
 
-fn folder_error(folder: &Path, reason: std::io::Error) -> StoreError {
+pub(super) fn folder_error(folder: &Path, reason: std::io::Error) -> StoreError {
     StoreError::Folder { path: folder.to_owned(), reason }
 }
 

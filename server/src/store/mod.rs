@@ -1,18 +1,28 @@
 //! The store: the one place where something becomes durable.
 //!
-//! Owns the database file. One writer thread drains a bounded queue, decides each command, makes the
-//! whole group durable with one commit ([`writer`]) and only then answers, with [`Committed`] values.
-//! Readers use snapshots that never wait for the writer ([`Snapshot`]).
+//! Owns the database and its write-ahead log. One writer thread drains a bounded queue, decides each
+//! command by the state that it keeps in memory, makes the whole group durable with one sync of the log
+//! ([`writer`]) and only then answers, with [`Committed`] values. The applier thread brings the log into
+//! the database behind it ([`applier`]); readers wait until that has what was durable when they asked,
+//! and then use snapshots that wait for nobody ([`Snapshot`]).
 //!
 //! Never knows who is connected and never calls upwards: what was committed flows back through the
 //! answers and through one bounded channel of [`Published`] records. The router calls it.
 
+mod applier;
+mod apply;
 mod command;
 mod committed;
 mod database;
+mod handoff;
 mod record;
+mod replay;
+mod reserved;
 mod snapshot;
+mod state;
 mod tables;
+mod threads;
+mod wal;
 mod writer;
 
 use std::path::PathBuf;
@@ -26,6 +36,12 @@ pub use committed::Committed;
 pub use database::FILE_NAME;
 pub use record::{Origin, Published};
 pub use snapshot::Snapshot;
+
+use command::Sent;
+use database::Opened;
+use handoff::Handoff;
+use state::State;
+use writer::Writer;
 
 /// Commands that may wait for the writer; past it, senders wait. Four full groups.
 const QUEUE_LEN_MAX: usize = 1024;
@@ -52,8 +68,8 @@ pub enum StoreError {
     },
     /// The file is not a sound database.
     #[error(
-        "the database {path} is damaged ({reason}). It was left as it is. \
-         Restore a copy of it, or move it away to start with an empty one, and start posthoused again"
+        "the database {path} is damaged ({reason}). It was left as it is. Restore a copy of it, or \
+         move it away to start with an empty one, in both cases together with its log (posthouse.wal.*), and start posthoused again"
     )]
     Corrupt {
         /// The database.
@@ -71,6 +87,12 @@ pub enum StoreError {
         /// What this build has.
         schema: u64,
     },
+    /// What was read from the database or its log makes no sense.
+    #[error("the database holds what this version can't read: {0}")]
+    Content(String),
+    /// The log could not be written. Nothing that was not durable has been acknowledged.
+    #[error("{0}")]
+    Log(#[from] wal::LogError),
     /// Reading or writing failed while serving. Nothing that was not durable has been acknowledged.
     #[error(
         "posthouse.redb in the data folder failed: {0}. \
@@ -80,6 +102,18 @@ pub enum StoreError {
     /// The store has stopped.
     #[error("the store has stopped")]
     Stopped,
+}
+
+impl From<record::Malformed> for StoreError {
+    fn from(malformed: record::Malformed) -> Self {
+        Self::Content(malformed.0)
+    }
+}
+
+impl From<redb::Error> for StoreError {
+    fn from(error: redb::Error) -> Self {
+        Self::Database(Box::new(error))
+    }
 }
 
 impl StoreError {
@@ -92,6 +126,7 @@ impl StoreError {
 #[derive(Clone)]
 pub struct Store {
     database: Arc<redb::Database>,
+    handoff: Arc<Handoff>,
     queue: mpsc::Sender<writer::Job>,
     epoch: Epoch,
 }
@@ -102,7 +137,7 @@ pub struct StoreParts {
     pub store: Store,
     /// Everything that others are to see, in the order of its commits.
     pub published: mpsc::Receiver<Committed<Published>>,
-    /// Ends with the writer: `Ok` after [`Store::stop`], the reason otherwise.
+    /// Ends with the store's threads: `Ok` after [`Store::stop`], the reason otherwise.
     pub ended: oneshot::Receiver<Result<(), StoreError>>,
 }
 
@@ -112,12 +147,16 @@ impl Store {
     /// # Errors
     /// Any [`StoreError`] but `Stopped`. A file that can't be read is never changed.
     pub fn open(folder: &std::path::Path) -> Result<StoreParts, StoreError> {
-        let (database, epoch) = database::open(folder)?;
+        let Opened { database, log, epoch } = database::open(folder)?;
         let database = Arc::new(database);
+        let state = State::load(&database)?;
+        let handoff = Arc::new(Handoff::new(log.last_number(), state.last_gseq));
         let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
         let (publish, published) = mpsc::channel(PUBLISHED_LEN_MAX);
-        let ended = writer::spawn(Arc::clone(&database), jobs, publish);
-        Ok(StoreParts { store: Self { database, queue, epoch }, published, ended })
+        let sent = Sent::new(Arc::clone(&database));
+        let writer = Writer { log, state, sent, handoff: Arc::clone(&handoff), publish };
+        let ended = threads::start(writer, jobs, Arc::clone(&database), Arc::clone(&handoff));
+        Ok(StoreParts { store: Self { database, handoff, queue, epoch }, published, ended })
     }
 
     /// Names the life of this database.
@@ -145,7 +184,8 @@ impl Store {
         self.submit(command).await?.done().await
     }
 
-    /// Reads from a snapshot, on a thread where waiting for the disk is allowed.
+    /// Reads from a snapshot, on a thread where waiting for the disk is allowed. Everything that was
+    /// acknowledged before is in it.
     ///
     /// # Errors
     /// `Database` when the file can't be read.
@@ -154,6 +194,7 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Snapshot) -> Result<T, StoreError> + Send + 'static,
     {
+        self.handoff.caught_up().await;
         let database = Arc::clone(&self.database);
         let work = move || read(&Snapshot::new(&database)?);
         tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Stopped)?

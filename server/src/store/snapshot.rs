@@ -1,12 +1,13 @@
-//! Reading: a snapshot sees one committed state and never waits for the writer.
+//! Reading: a snapshot sees one committed state and never waits for the writer nor the applier.
 
 use posthouse_protocol::{Account, AccountId, Conversation, ConversationId, Cursor, Message, Seq, Username, limits};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
 use super::StoreError;
-use super::command::account_record;
-use super::record::{AccountRecord, DeviceRecord, decode, decode_message};
-use super::tables::{ACCOUNTS, CONVERSATION_LOG, DEVICES, HEADS, LOG, MEMBERS, MEMBERSHIPS, USERNAMES};
+use super::record::{
+    AccountRow, ConversationRow, DeviceRow, RowTable, decode_json, decode_message, number_key, number_of,
+};
+use super::tables::{CONVERSATION_LOG, HEADS, LOG, each_row, row};
 
 /// Most bytes of JSON in a page: it has to fit into one frame with its envelope, for which 1 KiB is more
 /// than enough. The longest message alone takes some 99,000.
@@ -34,22 +35,16 @@ impl Snapshot {
     ///
     /// # Errors
     /// The database's, as for every method here.
-    pub fn account_by_name(&self, username: &Username) -> Result<Option<AccountRecord>, StoreError> {
-        self.read(|txn| {
-            let id = txn.open_table(USERNAMES)?.get(username.as_str())?.map(|id| id.value());
-            id.map_or(Ok(None), |id| account_record(&txn.open_table(ACCOUNTS)?, AccountId(id)))
-        })
+    pub fn account_by_name(&self, username: &Username) -> Result<Option<AccountRow>, StoreError> {
+        let id = row(&self.txn, RowTable::Username, username.as_str().as_bytes())?;
+        id.map_or(Ok(None), |id| self.account(AccountId(number_of(&id)?)))
     }
 
     /// The account whose device has the token with this SHA-256.
     pub fn account_by_token(&self, token_hash: &[u8; 32]) -> Result<Option<Account>, StoreError> {
-        self.read(|txn| {
-            let devices = txn.open_table(DEVICES)?;
-            let Some(record) = devices.get(token_hash)? else { return Ok(None) };
-            let device: DeviceRecord = decode("devices", record.value())?;
-            let record = account_record(&txn.open_table(ACCOUNTS)?, device.account_id)?;
-            Ok(record.map(|record| record.account))
-        })
+        let Some(device) = row(&self.txn, RowTable::Device, token_hash)? else { return Ok(None) };
+        let device: DeviceRow = decode_json("a device", &device)?;
+        Ok(self.account(device.account_id)?.map(|row| row.account))
     }
 
     /// Everything up to here is in this snapshot.
@@ -62,29 +57,22 @@ impl Snapshot {
 
     /// The account's conversations, the most recently used first.
     pub fn conversations(&self, account_id: AccountId) -> Result<Vec<Conversation>, StoreError> {
-        self.read(|txn| {
-            let memberships = txn.open_table(MEMBERSHIPS)?;
-            let (heads, members, accounts) =
-                (txn.open_table(HEADS)?, txn.open_table(MEMBERS)?, txn.open_table(ACCOUNTS)?);
-            let mut found = Vec::new();
-            for entry in memberships.range((account_id.0, 0)..=(account_id.0, u64::MAX))? {
-                let conversation = entry?.0.value().1;
-                let (seq, _, gseq) = heads.get(conversation)?.map_or((0, 0, 0), |head| head.value());
-                let mut peer = account_id;
-                for member in members.range((conversation, 0)..=(conversation, u64::MAX))? {
-                    let member = AccountId(member?.0.value().1);
-                    if member != account_id {
-                        peer = member;
-                    }
-                }
-                if let Some(peer) = account_record(&accounts, peer)? {
-                    let conversation_id = ConversationId(conversation);
-                    found.push((gseq, Conversation { conversation_id, peer: peer.account, last_seq: Seq(seq) }));
-                }
+        let mut ids = Vec::new();
+        each_row(&self.txn, RowTable::Membership, &number_key(account_id.0), |key, _| {
+            ids.push(ConversationId(number_of(&key[8..])?));
+            Ok::<_, StoreError>(())
+        })?;
+        let mut found = Vec::with_capacity(ids.len());
+        for conversation_id in ids {
+            let Some(members) = self.members(conversation_id)? else { continue };
+            let peer = members.into_iter().find(|member| *member != account_id).unwrap_or(account_id);
+            let (seq, gseq) = self.head(conversation_id)?;
+            if let Some(peer) = self.account(peer)? {
+                found.push((gseq, Conversation { conversation_id, peer: peer.account, last_seq: Seq(seq) }));
             }
-            found.sort_by_key(|(gseq, _)| std::cmp::Reverse(*gseq));
-            Ok(found.into_iter().map(|(_, conversation)| conversation).collect())
-        })
+        }
+        found.sort_by_key(|(gseq, _)| std::cmp::Reverse(*gseq));
+        Ok(found.into_iter().map(|(_, conversation)| conversation).collect())
     }
 
     /// Up to `limit` messages before `before` (the newest, without it), as many of them as fit into one
@@ -96,11 +84,12 @@ impl Snapshot {
         before: Option<Seq>,
         limit: u32,
     ) -> Result<Option<HistoryPage>, StoreError> {
+        let members = self.members(conversation_id)?;
+        if !members.is_some_and(|members| members.contains(&reader)) {
+            return Ok(None);
+        }
+        let conversation = conversation_id.0;
         self.read(|txn| {
-            let conversation = conversation_id.0;
-            if txn.open_table(MEMBERS)?.get((conversation, reader.0))?.is_none() {
-                return Ok(None);
-            }
             let end = before.map_or(u64::MAX, |seq| seq.0);
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
             let (index, log) = (txn.open_table(CONVERSATION_LOG)?, txn.open_table(LOG)?);
@@ -115,7 +104,7 @@ impl Snapshot {
                     page.has_more = true;
                     break;
                 }
-                page.messages.push(decode_message(stored.value())?);
+                page.messages.push(message(stored.value())?);
             }
             page.messages.reverse();
             Ok(Some(page))
@@ -127,6 +116,25 @@ impl Snapshot {
         self.read(|txn| Ok(txn.open_table(LOG)?.len()?))
     }
 
+    fn account(&self, account_id: AccountId) -> Result<Option<AccountRow>, StoreError> {
+        let found = row(&self.txn, RowTable::Account, &number_key(account_id.0))?;
+        Ok(found.map(|found| decode_json("an account", &found)).transpose()?)
+    }
+
+    fn members(&self, conversation_id: ConversationId) -> Result<Option<Vec<AccountId>>, StoreError> {
+        let found = row(&self.txn, RowTable::Conversation, &number_key(conversation_id.0))?;
+        let found = found.map(|found| decode_json::<ConversationRow>("a conversation", &found)).transpose()?;
+        Ok(found.map(|found| found.members))
+    }
+
+    /// seq and gseq of the newest message; zeros where there is none.
+    fn head(&self, conversation_id: ConversationId) -> Result<(u64, u64), StoreError> {
+        self.read(|txn| {
+            let head = txn.open_table(HEADS)?.get(conversation_id.0)?.map(|head| head.value());
+            Ok(head.map_or((0, 0), |(seq, _, gseq)| (seq, gseq)))
+        })
+    }
+
     fn read<T>(&self, read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, StoreError> {
         read(&self.txn).map_err(StoreError::database)
     }
@@ -134,4 +142,8 @@ impl Snapshot {
 
 fn missing(conversation: u64, gseq: u64) -> redb::Error {
     redb::Error::Corrupted(format!("conversation {conversation} points to {gseq}, not in `log`"))
+}
+
+fn message(frame: &[u8]) -> Result<Message, redb::Error> {
+    decode_message(frame).map_err(|malformed| redb::Error::Corrupted(malformed.0))
 }

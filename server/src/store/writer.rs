@@ -1,27 +1,30 @@
 //! The writer thread: the file where a message becomes durable.
 //!
-//! It takes whatever waits in the queue, up to [`GROUP_LEN_MAX`] commands, applies them in one
-//! transaction, commits that with one sync, and only then answers and publishes. An idle queue adds no
-//! delay: a lone command is a group of one. Any error of the database ends the thread, and with it the
-//! server: what failed to become durable is never answered, and never tried again on a file in doubt.
+//! It takes whatever waits in the queue, up to [`GROUP_LEN_MAX`] commands, decides them one after the
+//! other, appends what they come to to the log with one sync, and only then answers and publishes. An
+//! idle queue adds no delay: a lone command is a group of one. Any error ends the thread, and with it the
+//! server: what failed to become durable is never answered, and a failed sync is never tried again.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use posthouse_protocol::TimestampMs;
-use redb::Database;
 use tokio::sync::{mpsc, oneshot};
 
-use super::command::{Group, Write};
+use super::command::{Group, Sent, Write};
 use super::committed::Committed;
-use super::record::Published;
-use super::tables::Tables;
+use super::handoff::Handoff;
+use super::record::{Entry, Published, encode};
+use super::state::State;
+use super::wal::{Log, Segment};
 use super::{Answer, StoreError};
-use crate::scheduling;
 
-/// Most commands in one commit: enough to pay for its sync, and few enough that the first of them
-/// does not wait long for the last.
+/// Most commands in one sync: enough to pay for it, and few enough that the first of them does not wait
+/// long for the last.
 const GROUP_LEN_MAX: usize = 256;
+
+/// A group is cut when its payload passes this: room is left for one more command of any size.
+const PAYLOAD_LEN: usize = super::wal::PAYLOAD_LEN_MAX / 2;
 
 /// What the queue carries.
 pub(super) enum Job {
@@ -35,12 +38,12 @@ impl Job {
     }
 }
 
-/// A command with the way back to its caller, before it was applied.
+/// A command with the way back to its caller, before it was decided.
 pub(super) trait PendingWrite: Send {
-    fn apply(self: Box<Self>, group: &mut Group<'_>) -> Result<Reply, redb::Error>;
+    fn decide(self: Box<Self>, group: &mut Group<'_>) -> Result<Reply, StoreError>;
 }
 
-/// Tells the caller; called after the commit only.
+/// Tells the caller; called when the group is on the disk and not before.
 type Reply = Box<dyn FnOnce()>;
 
 struct Queued<W: Write> {
@@ -49,9 +52,9 @@ struct Queued<W: Write> {
 }
 
 impl<W: Write> PendingWrite for Queued<W> {
-    fn apply(self: Box<Self>, group: &mut Group<'_>) -> Result<Reply, redb::Error> {
+    fn decide(self: Box<Self>, group: &mut Group<'_>) -> Result<Reply, StoreError> {
         let Self { command, reply } = *self;
-        let outcome = command.apply(group)?;
+        let outcome = command.decide(group)?;
         Ok(Box::new(move || {
             // A caller that went away meanwhile needs no answer; its command stands.
             let _ = reply.send(outcome.map(Committed::after_commit));
@@ -59,72 +62,92 @@ impl<W: Write> PendingWrite for Queued<W> {
     }
 }
 
-/// Starts the thread. The receiver gets its end: `Ok` after [`Job::Stop`].
-pub(super) fn spawn(
-    database: Arc<Database>,
-    jobs: mpsc::Receiver<Job>,
-    publish: mpsc::Sender<Committed<Published>>,
-) -> oneshot::Receiver<Result<(), StoreError>> {
-    let (ended, receiver) = oneshot::channel();
-    let work = move || {
-        scheduling::enter_realtime();
-        let result = run(&database, jobs, &publish);
-        // Before its end is known: the process may exit then, and the last handle closes the file.
-        drop(database);
-        // Nobody listens any more only while the process ends.
-        let _ = ended.send(result);
-    };
-    std::thread::Builder::new()
-        .name("store-writer".to_owned())
-        .spawn(work)
-        .expect("the system can start a thread while the server starts");
-    receiver
+/// Everything that the thread owns.
+pub(super) struct Writer {
+    pub log: Log<Segment>,
+    pub state: State,
+    pub sent: Sent,
+    pub handoff: Arc<Handoff>,
+    pub publish: mpsc::Sender<Committed<Published>>,
 }
 
-fn run(
-    database: &Database,
-    mut jobs: mpsc::Receiver<Job>,
-    publish: &mpsc::Sender<Committed<Published>>,
-) -> Result<(), StoreError> {
-    let mut waiting = Vec::with_capacity(GROUP_LEN_MAX);
-    // With the queue closed after `Stop`, this goes on until everything accepted before is durable.
-    while jobs.blocking_recv_many(&mut waiting, GROUP_LEN_MAX) > 0 {
-        let mut writes = Vec::with_capacity(waiting.len());
-        for job in waiting.drain(..) {
-            match job {
-                Job::Write(write) => writes.push(write),
-                Job::Stop => jobs.close(),
+impl Writer {
+    /// Runs until [`Job::Stop`]; then until everything accepted before it is durable.
+    pub fn run(mut self, mut jobs: mpsc::Receiver<Job>) -> Result<(), StoreError> {
+        let mut waiting = Vec::with_capacity(GROUP_LEN_MAX);
+        let mut payload = Vec::new();
+        while jobs.blocking_recv_many(&mut waiting, GROUP_LEN_MAX) > 0 {
+            let mut rest = waiting.drain(..).peekable();
+            while rest.peek().is_some() {
+                let writes = std::iter::from_fn(|| rest.next()).filter_map(|job| match job {
+                    Job::Write(write) => Some(write),
+                    Job::Stop => {
+                        jobs.close();
+                        None
+                    }
+                });
+                for record in self.commit(writes, &mut payload)? {
+                    // A router that is gone has nobody left to tell.
+                    let _ = self.publish.blocking_send(record);
+                }
             }
         }
-        for record in commit(database, writes)? {
-            // A router that is gone has nobody left to tell.
-            let _ = publish.blocking_send(record);
-        }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Makes one group durable, then answers it.
-fn commit(database: &Database, writes: Vec<Box<dyn PendingWrite>>) -> Result<Vec<Committed<Published>>, StoreError> {
-    if writes.is_empty() {
-        return Ok(Vec::new());
-    }
-    let txn = database.begin_write().map_err(StoreError::database)?;
-    let mut replies = Vec::with_capacity(writes.len());
-    let published = {
-        let tables = Tables::open(&txn).map_err(StoreError::database)?;
-        let mut group = Group { tables, now: now(), published: Vec::new() };
+    /// Makes one group durable, then answers it. Takes no more commands than fit.
+    fn commit(
+        &mut self,
+        writes: impl Iterator<Item = Box<dyn PendingWrite>>,
+        payload: &mut Vec<u8>,
+    ) -> Result<Vec<Committed<Published>>, StoreError> {
+        let (durable, applied_gseq) = self.handoff.position();
+        self.log.release(durable);
+        self.sent.forget(applied_gseq);
+        payload.clear();
+        let mut group = Group {
+            state: &mut self.state,
+            sent: &mut self.sent,
+            now: now(),
+            entries: Vec::new(),
+            published: Vec::new(),
+        };
+        let mut replies = Vec::new();
         for write in writes {
-            replies.push(write.apply(&mut group).map_err(StoreError::database)?);
+            let before = group.entries.len();
+            replies.push(write.decide(&mut group)?);
+            group.entries[before..].iter().for_each(|entry| encode(entry, payload));
+            if payload.len() > PAYLOAD_LEN {
+                break;
+            }
         }
-        group.published
-    };
-    txn.commit().map_err(StoreError::database)?;
-    // From here on the group survives a power cut.
-    for reply in replies {
-        reply();
+        let Group { entries, published, .. } = group;
+        if !entries.is_empty() {
+            self.append(payload, entries)?;
+        }
+        // From here on the group survives a power cut.
+        for reply in replies {
+            reply();
+        }
+        Ok(published.into_iter().map(Committed::after_commit).collect())
     }
-    Ok(published.into_iter().map(Committed::after_commit).collect())
+
+    /// The sync. Where the log is full, waits until the database has made room: acknowledgements pause.
+    fn append(&mut self, payload: &[u8], entries: Vec<Entry>) -> Result<(), StoreError> {
+        while !self.log.has_room(payload.len()) {
+            self.handoff.ask_for_checkpoint();
+            let (durable, _) = self.handoff.position();
+            let durable = self.handoff.wait_durable_beyond(durable)?;
+            self.log.release(durable);
+        }
+        let segment = self.log.current_segment();
+        let number = self.log.append(payload)?;
+        if self.log.current_segment() != segment {
+            // Long before this segment is full, too, the other one is free again.
+            self.handoff.ask_for_checkpoint();
+        }
+        self.handoff.push(number, entries)
+    }
 }
 
 fn now() -> TimestampMs {

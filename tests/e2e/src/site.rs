@@ -18,11 +18,18 @@ impl Site {
         Self { folder: tempfile::tempdir().expect("a temporary folder") }
     }
 
-    /// A site whose database file has this content.
+    /// A site whose database has this content, with an empty log.
     pub fn with_database(content: &[u8]) -> Self {
+        Self::with_store(&[content.to_vec(), vec![0; 64 * 1024], vec![0; 64 * 1024]])
+    }
+
+    /// A site whose store has these files: the database first, then its log's.
+    pub fn with_store(files: &[Vec<u8>; 3]) -> Self {
         let site = Self::new();
         std::fs::create_dir(site.data_dir()).expect("the data folder");
-        std::fs::write(site.database(), content).expect("the database file");
+        for (path, content) in site.store().iter().zip(files) {
+            std::fs::write(path, content).expect("a file of the store");
+        }
         site
     }
 
@@ -39,6 +46,11 @@ impl Site {
     /// The database.
     pub fn database(&self) -> PathBuf {
         self.data_dir().join("posthouse.redb")
+    }
+
+    /// The files of the store: the database first, then its log's.
+    pub fn store(&self) -> [PathBuf; 3] {
+        ["posthouse.redb", "posthouse.wal.0", "posthouse.wal.1"].map(|name| self.data_dir().join(name))
     }
 
     /// The administration socket.

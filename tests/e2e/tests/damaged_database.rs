@@ -16,12 +16,16 @@ const FLIPS: usize = 12;
 const HEADER_LEN: usize = 320;
 const HEADER_STEP: usize = 27;
 
+/// The database among the files of the store.
+const DATABASE: usize = 0;
+
 /// Up to this length the server checks the whole file at each start.
 const CHECKED_LEN_MAX: usize = 64 * 1024 * 1024;
 
 /// A database and what was acknowledged in it.
 struct Sample {
-    file: Vec<u8>,
+    /// The database, then its log's files.
+    files: [Vec<u8>; 3],
     token: Token,
     conversation: ConversationId,
     history: Vec<Message>,
@@ -53,46 +57,52 @@ impl Sample {
             }
             Ending::Killed => server.kill(),
         }
-        Self { file: std::fs::read(site.database()).expect("the database"), token, conversation, history, ending }
+        let files = site.store().map(|path| std::fs::read(path).expect("a file of the store"));
+        Self { files, token, conversation, history, ending }
     }
 
-    /// Whether a history has all that was acknowledged. After a kill the last commit may be gone: there the
-    /// database cannot tell damage from a commit that was under way and never acknowledged, and takes the
-    /// one before.
-    fn holds(&self, kept: &[Message]) -> bool {
+    /// Whether a history has all that was acknowledged. Where the log is damaged after a kill, its last group
+    /// may be gone: it looks like one that was under way and never acknowledged.
+    fn holds(&self, kept: &[Message], damaged_file: usize) -> bool {
         let (_, all_but_the_last) = self.history.split_last().expect("a history");
-        kept == self.history || (matches!(self.ending, Ending::Killed) && kept == all_but_the_last)
+        let may_lose = damaged_file != DATABASE && matches!(self.ending, Ending::Killed);
+        kept == self.history || (may_lose && kept == all_but_the_last)
     }
 
     /// Starts a server on damaged bytes and asserts that it serves everything or refuses as it should. Says
     /// whether it served.
     async fn outcome(&self, damaged: &[u8], damage: &str) -> bool {
-        let site = Site::with_database(damaged);
+        self.outcome_of(DATABASE, damaged, damage).await
+    }
+
+    /// The same, with another file of the store.
+    async fn outcome_of(&self, file: usize, damaged: &[u8], damage: &str) -> bool {
+        let mut files = self.files.clone();
+        files[file] = damaged.to_vec();
+        let site = Site::with_store(&files);
         match site.try_start() {
             Ok(server) => {
                 let anna = Device::connect(&server.url(), self.token.clone()).await;
                 let kept = anna.history(self.conversation).await;
-                assert!(self.holds(&kept), "{damage}: it has {} of {} messages", kept.len(), self.history.len());
+                assert!(self.holds(&kept, file), "{damage}: it has {} of {} messages", kept.len(), self.history.len());
                 anna.send(self.conversation, "and it goes on").await;
                 true
             }
             Err(stopped) => {
-                assert_refused(&site, &stopped, damage);
-                assert_eq!(
-                    std::fs::read(site.database()).expect("the file is there"),
-                    damaged,
-                    "{damage}: left as it is"
-                );
+                let named = if file == DATABASE { "posthouse.redb" } else { "posthouse.wal." };
+                assert_refused(&site, named, &stopped, damage);
+                let left = std::fs::read(&site.store()[file]).expect("the file is there");
+                assert!(left == damaged, "{damage}: left as it is");
                 false
             }
         }
     }
 }
 
-fn assert_refused(site: &Site, stopped: &Stopped, damage: &str) {
+fn assert_refused(site: &Site, named: &str, stopped: &Stopped, damage: &str) {
     assert!(!stopped.status.success(), "{damage}: {stopped:?}");
     assert_eq!(stopped.log.lines().count(), 1, "{damage}: one line: {}", stopped.log);
-    let file = site.database().display().to_string();
+    let file = site.data_dir().join(named).display().to_string();
     assert!(stopped.log.contains(&file), "{damage}: the file is named: {}", stopped.log);
     assert!(stopped.log.contains("move it away to start with an empty one"), "{damage}: the way out: {}", stopped.log);
 }
@@ -102,7 +112,7 @@ async fn a_file_that_is_no_database_is_refused_and_left_as_it_is() {
     let mut random = Random::new();
     let noise: Vec<u8> = (0..100_000).map(|_| random.number().to_le_bytes()[0]).collect();
     let sample = Sample::new(Ending::Stopped).await;
-    let mut other_magic = sample.file.clone();
+    let mut other_magic = sample.files[DATABASE].clone();
     other_magic[..4].copy_from_slice(b"SQLi");
     for (name, content) in [
         ("empty", &b""[..]),
@@ -121,12 +131,12 @@ async fn a_truncated_database_is_refused_or_has_lost_nothing() {
     let mut random = Random::new();
     for ending in [Ending::Stopped, Ending::Killed] {
         let sample = Sample::new(ending).await;
-        let whole = sample.file.len();
+        let whole = sample.files[DATABASE].len();
         let mut lengths = vec![1, 64, 4095, 4096, whole / 2, whole - 4096, whole - 1];
         lengths.extend((0..4).map(|_| random.within(1, whole)));
         for len in lengths {
             let damage = format!("{ending:?}, cut to {len} of {whole} bytes");
-            let served = sample.outcome(&sample.file[..len], &damage).await;
+            let served = sample.outcome(&sample.files[DATABASE][..len], &damage).await;
             // After a kill the file's length is what counts, and its end may hold nothing.
             assert!(!served || matches!(ending, Ending::Killed), "{damage} must be refused");
         }
@@ -148,19 +158,50 @@ async fn flip_bytes(ending: Ending) {
     let flips = std::env::var("POSTHOUSE_TEST_FLIPS").ok().and_then(|n| n.parse().ok()).unwrap_or(FLIPS);
     let sample = Sample::new(ending).await;
     // Zeros are mostly free pages, where a flip is harmless.
-    let used: Vec<usize> = (HEADER_LEN..sample.file.len()).filter(|offset| sample.file[*offset] != 0).collect();
+    let file = &sample.files[DATABASE];
+    let used: Vec<usize> = (HEADER_LEN..file.len()).filter(|offset| file[*offset] != 0).collect();
     let mut offsets: Vec<usize> = (0..HEADER_LEN).step_by(HEADER_STEP).collect();
     offsets.extend((0..flips).map(|_| used[random.within(0, used.len())]));
     let mut refused = 0;
     for offset in &offsets {
-        let mut damaged = sample.file.clone();
+        let mut damaged = file.clone();
         damaged[*offset] ^= 1 << random.within(0, 8);
-        let damage =
-            format!("{ending:?}, byte {offset} is {:#04x}, was {:#04x}", damaged[*offset], sample.file[*offset]);
+        let damage = format!("{ending:?}, byte {offset} is {:#04x}, was {:#04x}", damaged[*offset], file[*offset]);
         refused += usize::from(!sample.outcome(&damaged, &damage).await);
     }
     println!("{refused} of {} were refused", offsets.len());
     assert!(refused > 0, "no flip of {} was noticed", offsets.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_kill_damage_to_the_log_is_refused_or_looks_like_a_cut_last_group() {
+    let mut random = Random::new();
+    let sample = Sample::new(Ending::Killed).await;
+    let segment = &sample.files[1];
+    let used: Vec<usize> = (0..segment.len()).filter(|offset| segment[*offset] != 0).collect();
+    assert!(!used.is_empty(), "nothing was logged");
+    let mut refused = 0;
+    for _ in 0..FLIPS {
+        let offset = used[random.within(0, used.len())];
+        let mut damaged = segment.clone();
+        damaged[offset] ^= 1 << random.within(0, 8);
+        refused += usize::from(!sample.outcome_of(1, &damaged, &format!("log, byte {offset}")).await);
+    }
+    println!("{refused} of {FLIPS} were refused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn neither_the_database_nor_its_log_is_started_without_the_other() {
+    let sample = Sample::new(Ending::Killed).await;
+    for missing in 0..3 {
+        let site = Site::with_store(&sample.files);
+        std::fs::remove_file(&site.store()[missing]).expect("it was there");
+        let stopped = site.try_start().err().expect("it must refuse");
+        assert_eq!(stopped.log.lines().count(), 1, "{}", stopped.log);
+        let named = site.store()[missing].display().to_string();
+        assert!(stopped.log.contains(&named) && stopped.log.contains("move it away"), "{}", stopped.log);
+        assert!(!site.store()[missing].exists(), "nothing was made in its place");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

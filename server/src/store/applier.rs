@@ -1,0 +1,50 @@
+//! The applier thread: brings what is in the log into the database, where readers see it.
+//!
+//! Its transactions are not synced: the log has everything. A checkpoint is one that is, and gives the
+//! log its space back. It runs when that space runs out, after a minute at the latest, and at the end.
+
+use std::sync::Arc;
+
+use redb::{Database, Durability};
+
+use super::StoreError;
+use super::apply::{Batch, apply};
+use super::handoff::Handoff;
+use super::record::Entry;
+use super::tables::Tables;
+
+/// Runs until [`Handoff::stop`]; an error ends the server.
+pub(super) fn run(database: &Arc<Database>, handoff: &Handoff) -> Result<(), StoreError> {
+    loop {
+        let work = handoff.take();
+        if let Err(error) = commit(database, &work.batch, work.checkpoint) {
+            handoff.fail();
+            return Err(error);
+        }
+        let last_gseq = work.batch.entries.iter().rev().find_map(|entry| match entry {
+            Entry::Record(record) => Some(record.gseq),
+            Entry::Row(_) => None,
+        });
+        handoff.applied(work.batch.last_number, last_gseq, work.checkpoint);
+        if work.last {
+            return Ok(());
+        }
+    }
+}
+
+/// Applies a batch in one transaction, durable or not.
+pub(super) fn commit(database: &Database, batch: &Batch, durable: bool) -> Result<(), StoreError> {
+    let mut txn = database.begin_write().map_err(StoreError::database)?;
+    if durable {
+        // Opening after a crash then takes milliseconds, whatever the size, instead of a walk through the file.
+        txn.set_quick_repair(true);
+    } else {
+        let set = txn.set_durability(Durability::None);
+        set.map_err(|error| StoreError::Content(error.to_string()))?;
+    }
+    {
+        let mut tables = Tables::open(&txn).map_err(StoreError::database)?;
+        apply(&mut tables, batch).map_err(StoreError::database)?;
+    }
+    txn.commit().map_err(StoreError::database)
+}

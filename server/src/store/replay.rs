@@ -1,0 +1,73 @@
+//! The log's files, and what a start does with what is in them.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use posthouse_protocol::Epoch;
+use redb::Database;
+
+use super::apply::Batch;
+use super::database::folder_error;
+use super::record::decode;
+use super::wal::{self, Log, SEGMENTS, Segment};
+use super::{StoreError, applier};
+
+/// The log's segments, beside the database.
+const SEGMENT_NAMES: [&str; SEGMENTS] = ["posthouse.wal.0", "posthouse.wal.1"];
+
+/// Both, as a message names them.
+const LOG_NAME: &str = "posthouse.wal.*";
+
+/// Length of a segment. Two of them hold some minutes of a busy company; replaying both takes a second.
+const SEGMENT_LEN: u64 = 8 * 1024 * 1024;
+
+/// Makes the log's files, before the database that needs them. Those of a start that was cut off are as
+/// good; those with content belong to a database that is not here.
+pub(super) fn create(folder: &Path, database: &Path) -> Result<(), StoreError> {
+    for path in paths(folder) {
+        match std::fs::read(&path) {
+            Ok(content) if wal::holds_frames(&content) => {
+                let reason = format!("its log {} is there without it", path.display());
+                return Err(StoreError::Corrupt { path: database.to_owned(), reason });
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                wal::create(&path, SEGMENT_LEN).map_err(|reason| folder_error(folder, reason))?;
+            }
+            Err(reason) => return Err(folder_error(folder, reason)),
+        }
+    }
+    Ok(())
+}
+
+/// Brings what the log has and the database lacks into the database, durably, and starts the log anew.
+/// `applied` is the last frame that the database has.
+pub(super) fn open(folder: &Path, database: &Database, epoch: Epoch, applied: u64) -> Result<Log<Segment>, StoreError> {
+    let [first, second] = paths(folder).map(|path| open_segment(folder, path));
+    let damaged = |reason: String| StoreError::Corrupt { path: folder.join(LOG_NAME), reason };
+    let opened = Log::open([first?, second?], epoch, applied);
+    let (mut log, frames) = opened.map_err(|error| damaged(error.to_string()))?;
+    let groups = frames.len();
+    let mut batch = Batch { last_number: log.last_number(), entries: Vec::new() };
+    for frame in frames {
+        batch.entries.extend(decode(frame.payload).map_err(|error| damaged(error.to_string()))?);
+    }
+    if groups > 0 {
+        tracing::info!(groups, entries = batch.entries.len(), "replaying the log");
+        applier::commit(database, &batch, true)?;
+    }
+    log.restart();
+    Ok(log)
+}
+
+fn open_segment(folder: &Path, path: PathBuf) -> Result<Segment, StoreError> {
+    Segment::open(&path).map_err(|reason| match reason.kind() {
+        // What was acknowledged last may be in it and nowhere else.
+        ErrorKind::NotFound => StoreError::Corrupt { path, reason: "it is missing".to_owned() },
+        _ => folder_error(folder, reason),
+    })
+}
+
+fn paths(folder: &Path) -> [PathBuf; SEGMENTS] {
+    SEGMENT_NAMES.map(|name| folder.join(name))
+}

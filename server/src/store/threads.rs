@@ -1,0 +1,53 @@
+//! The store's two threads: how they start, and how the end of one ends the other.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use redb::Database;
+use tokio::sync::{mpsc, oneshot};
+
+use super::handoff::Handoff;
+use super::writer::{Job, Writer};
+use super::{StoreError, applier};
+use crate::scheduling;
+
+type Ended = oneshot::Sender<Result<(), StoreError>>;
+
+/// Starts both. The receiver gets the first failure, or `Ok` when everything is durable in the database.
+pub(super) fn start(
+    writer: Writer,
+    jobs: mpsc::Receiver<Job>,
+    database: Arc<Database>,
+    handoff: Arc<Handoff>,
+) -> oneshot::Receiver<Result<(), StoreError>> {
+    let (ended, receiver) = oneshot::channel();
+    let ended = Arc::new(Mutex::new(Some(ended)));
+    let (applier_ended, applier_handoff) = (Arc::clone(&ended), Arc::clone(&handoff));
+    spawn("store-applier", move || {
+        let result = applier::run(&database, &applier_handoff);
+        // Closes the file, where this was its last user, before the end is told.
+        drop(database);
+        tell(&applier_ended, result);
+    });
+    spawn("store-writer", move || {
+        scheduling::enter_realtime();
+        let result = writer.run(jobs);
+        handoff.stop();
+        // The end is the applier's to tell, unless there is a failure to tell first.
+        if result.is_err() {
+            tell(&ended, result);
+        }
+    });
+    receiver
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) {
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    started.expect("the system can start a thread while the server starts");
+}
+
+fn tell(ended: &Mutex<Option<Ended>>, result: Result<(), StoreError>) {
+    if let Some(ended) = ended.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        // Nobody listens any more only while the process ends.
+        let _ = ended.send(result);
+    }
+}

@@ -1,0 +1,143 @@
+//! The log against a file that forgets what was not synced.
+
+use std::sync::{Arc, Mutex};
+
+use super::*;
+
+const EPOCH: Epoch = Epoch(9);
+const SEGMENT_LEN: usize = 8 * BLOCK_LEN;
+
+/// A file in memory: what is written, and what is on the disk.
+#[derive(Clone)]
+struct Memory {
+    state: Arc<Mutex<(Vec<u8>, Vec<u8>)>>,
+}
+
+impl Memory {
+    fn new() -> Self {
+        Self { state: Arc::new(Mutex::new((vec![0; SEGMENT_LEN], vec![0; SEGMENT_LEN]))) }
+    }
+
+    fn damage(&self, at: usize) {
+        let mut state = self.state.lock().expect("no panic holds it");
+        state.0[at] ^= 0xff;
+    }
+}
+
+impl Storage for Memory {
+    fn read(&self) -> std::io::Result<Vec<u8>> {
+        Ok(self.state.lock().expect("no panic holds it").0.clone())
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<()> {
+        let at = usize::try_from(offset).expect("small");
+        self.state.lock().expect("no panic holds it").0[at..at + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        let mut state = self.state.lock().expect("no panic holds it");
+        state.1 = state.0.clone();
+        Ok(())
+    }
+
+    fn len(&self) -> u64 {
+        SEGMENT_LEN as u64
+    }
+}
+
+fn files() -> [Memory; SEGMENTS] {
+    [Memory::new(), Memory::new()]
+}
+
+fn open(files: &[Memory; SEGMENTS], applied: u64) -> Result<(Log<Memory>, Vec<u64>), LogError> {
+    let (log, frames) = Log::open(files.clone(), EPOCH, applied)?;
+    Ok((log, frames.iter().map(|frame| frame.number).collect()))
+}
+
+/// A log on empty files, ready for appends.
+fn fresh(files: &[Memory; SEGMENTS]) -> Log<Memory> {
+    let (mut log, frames) = open(files, 0).expect("opens");
+    assert!(frames.is_empty());
+    log.restart();
+    log
+}
+
+#[test]
+fn what_was_appended_is_read_again_in_order_across_segments() {
+    let files = files();
+    let mut log = fresh(&files);
+    for _ in 0..12 {
+        log.append(b"x").expect("appended");
+    }
+    assert_eq!(open(&files, 0).expect("opens").1, (1..=12).collect::<Vec<_>>());
+    assert_eq!(open(&files, 5).expect("opens").1, (6..=12).collect::<Vec<_>>());
+    assert_eq!(open(&files, 12).expect("opens").1, Vec::<u64>::new());
+}
+
+#[test]
+fn a_full_log_has_no_room_until_frames_are_released() {
+    let files = files();
+    let mut log = fresh(&files);
+    for _ in 0..16 {
+        assert!(log.has_room(1));
+        log.append(b"x").expect("appended");
+    }
+    assert!(!log.has_room(1));
+    log.release(7);
+    assert!(!log.has_room(1), "frame 8 is still needed, and the first segment with it");
+    log.release(8);
+    assert!(log.has_room(1));
+    log.append(b"x").expect("appended");
+    assert_eq!(open(&files, 8).expect("opens").1, (9..=17).collect::<Vec<_>>());
+}
+
+#[test]
+fn recycled_space_never_replays_what_was_there_before() {
+    let files = files();
+    let mut log = fresh(&files);
+    for _ in 0..16 {
+        log.append(b"old").expect("appended");
+    }
+    log.release(16);
+    log.append(b"new").expect("appended");
+    let (_, frames) = Log::open(files, EPOCH, 16).expect("opens");
+    assert_eq!(frames, [Frame { number: 17, payload: b"new".to_vec() }]);
+}
+
+#[test]
+fn a_torn_last_frame_ends_the_log_and_its_number_is_used_again() {
+    let files = files();
+    let mut log = fresh(&files);
+    for _ in 0..3 {
+        log.append(b"x").expect("appended");
+    }
+    files[0].damage(2 * BLOCK_LEN + 28);
+    let (mut log, numbers) = open(&files, 0).expect("opens");
+    assert_eq!(numbers, [1, 2]);
+    log.restart();
+    assert_eq!(log.append(b"y").expect("appended"), 3);
+}
+
+#[test]
+fn a_damaged_frame_with_good_ones_behind_it_is_an_error_wherever_it_is() {
+    for damaged in 0..11 {
+        let files = files();
+        let mut log = fresh(&files);
+        for _ in 0..12 {
+            log.append(b"x").expect("appended");
+        }
+        let (file, block) = (damaged / 8, damaged % 8);
+        files[file].damage(block * BLOCK_LEN + 5);
+        let missing = damaged as u64 + 1;
+        let error = open(&files, 0).err().expect("must be noticed");
+        assert!(matches!(error, LogError::Hole { missing: m, .. } if m == missing), "{damaged}: {error}");
+    }
+}
+
+#[test]
+fn a_frame_that_fits_no_segment_has_no_room() {
+    let log = fresh(&files());
+    assert!(log.has_room(SEGMENT_LEN - 28));
+    assert!(!log.has_room(SEGMENT_LEN));
+}
