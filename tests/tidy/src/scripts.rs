@@ -12,6 +12,9 @@ pub fn check(file: &File) -> Vec<Finding> {
     if !is_sourced && !is_shell(first) {
         return Vec::new();
     }
+    if is_stand_in(&file.text) {
+        return Vec::new();
+    }
     let mut findings = Vec::new();
     let names_its_shell = is_sourced && first == "# shellcheck shell=bash";
     if first != "#!/usr/bin/env bash" && !names_its_shell {
@@ -52,6 +55,12 @@ pub fn check(file: &File) -> Vec<Finding> {
     findings
 }
 
+/// A program that only has to be there: it says why, and does nothing.
+fn is_stand_in(text: &str) -> bool {
+    let (comments, code): (Vec<&str>, Vec<&str>) = text.lines().skip(1).partition(|line| line.starts_with('#'));
+    !comments.is_empty() && code == ["exit 0"]
+}
+
 fn is_shell(first_line: &str) -> bool {
     first_line.strip_prefix("#!").is_some_and(|program| {
         let program = program.split_whitespace().find(|word| !word.ends_with("/env")).unwrap_or_default();
@@ -77,6 +86,13 @@ mod tests {
         assert!(
             lines("image/stage.sh", "#!/usr/bin/env bash\n# Sourced by the stages.\nfail() { exit 1; }\n").is_empty()
         );
+    }
+
+    #[test]
+    fn a_stand_in_that_says_why_passes_and_one_that_does_more_does_not() {
+        assert!(lines("a", "#!/bin/sh\n# Stands for a hook. Does nothing.\nexit 0\n").is_empty());
+        assert!(!lines("a", "#!/bin/sh\nexit 0\n").is_empty());
+        assert!(!lines("a", "#!/bin/sh\n# Removes it.\nrm x\nexit 0\n").is_empty());
     }
 
     #[test]
