@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::listener::{self, Gate, Handler};
 use crate::router::Router;
+use crate::service::StopSignal;
 use crate::shutdown::{self, ShutdownSender};
 use crate::store::{FILE_NAME, Snapshot, Store, StoreError, StoreParts};
 use crate::{VERSION, admin, demo, logging, rescue, service, web};
@@ -29,6 +30,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 async fn chat(config: &Config) -> anyhow::Result<()> {
     logging::name_database(config.data_dir.join(FILE_NAME));
     let StoreParts { store, published, mut ended } = Store::open(&config.data_dir)?;
+    let mut stop = StopSignal::catch()?;
     let listeners = service::listeners(config.listen)?;
     let addresses = addresses(&listeners);
     let router = Router::new(store.clone());
@@ -46,7 +48,7 @@ async fn chat(config: &Config) -> anyhow::Result<()> {
     tracing::info!(version = VERSION, ?addresses, messages, data = %config.data_dir.display(), "serving");
     service::ready("serving", addresses.first().copied());
     let failed = tokio::select! {
-        signal = service::stop_signal() => { tracing::info!(signal, "stopping"); None }
+        signal = stop.received() => { tracing::info!(signal, "stopping"); None }
         end = &mut ended => Some(end),
     };
     close(doors, &shutdown).await?;
@@ -62,6 +64,7 @@ async fn chat(config: &Config) -> anyhow::Result<()> {
 
 /// Serves nothing but the reason why there is no chat, until somebody stops it.
 async fn apologise(config: &Config, reason: String) -> anyhow::Result<()> {
+    let mut stop = StopSignal::catch()?;
     let listeners = service::listeners(config.listen)?;
     let addresses = addresses(&listeners);
     let (shutdown, stopping) = shutdown::channel();
@@ -69,7 +72,7 @@ async fn apologise(config: &Config, reason: String) -> anyhow::Result<()> {
     let handler: Handler = Arc::new(move |request: &_| rescue::respond(&reason, request));
     let doors = open(listeners, &Gate::new(None, handler, stopping));
     service::ready("serving the rescue page only", addresses.first().copied());
-    let signal = service::stop_signal().await;
+    let signal = stop.received().await;
     tracing::info!(signal, "stopping");
     close(doors, &shutdown).await
 }

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context;
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use manager::{ready, stopping};
 
@@ -39,12 +39,24 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Waits for SIGTERM or SIGINT and names it.
-pub async fn stop_signal() -> &'static str {
-    let handlers = signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
-    let (mut terminate, mut interrupt) = handlers.expect("signal handlers can be installed in a runtime");
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+/// The signals that ask for a stop. From its making on they no longer end the process by themselves.
+pub struct StopSignal {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignal {
+    /// To be made before anybody can see that the server serves: who asks for a stop then gets a clean one.
+    pub fn catch() -> anyhow::Result<Self> {
+        let catch = |kind| signal(kind).context("cannot catch the signals that ask for a stop");
+        Ok(Self { terminate: catch(SignalKind::terminate())?, interrupt: catch(SignalKind::interrupt())? })
+    }
+
+    /// Waits for SIGTERM or SIGINT and names it.
+    pub async fn received(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
     }
 }
