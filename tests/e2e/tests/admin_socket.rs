@@ -18,7 +18,7 @@ fn the_socket_is_for_its_owner_and_group_and_gone_after_a_stop() {
     let metadata = std::fs::metadata(site.admin_socket()).expect("it is there");
     assert!(metadata.file_type().is_socket());
     assert_eq!(metadata.permissions().mode() & 0o777, 0o660);
-    server.stop();
+    assert_eq!(server.stop().status.code(), Some(0));
     assert!(!site.admin_socket().exists());
 }
 

@@ -236,6 +236,7 @@ async fn lost_pages_of_a_large_database_are_noticed_when_they_are_read_and_the_w
     let log = match site.try_start() {
         Err(stopped) => {
             assert!(!stopped.status.success());
+            assert!(stopped.log.contains(&site.database().display().to_string()), "{}", stopped.log);
             stopped.log
         }
         Ok(server) => {

@@ -37,7 +37,8 @@ fn without_a_watchdog_only_ready_and_stopping_are_said() {
     let manager = Manager::new(&site);
     let mut command = site.command();
     command.env("NOTIFY_SOCKET", site.path("notify"));
-    Server::start(command, site.admin_socket()).expect("the server starts").stop();
+    let stopped = Server::start(command, site.admin_socket()).expect("the server starts").stop();
+    assert_eq!(stopped.status.code(), Some(0), "{stopped:?}");
     assert!(manager.next().contains("READY=1"));
     assert!(manager.next().contains("STOPPING=1"));
     assert!(manager.is_quiet());

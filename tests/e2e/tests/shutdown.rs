@@ -1,11 +1,13 @@
 //! A stop that a service manager asks for: everyone is told, nothing is left half done.
 
-use std::time::Duration;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use posthouse_client::{ClientError, new_client_msg_id};
 use posthouse_e2e::raw::{End, FIN, RawSocket, TEXT, frame};
-use posthouse_e2e::wait::within;
+use posthouse_e2e::wait::{BOUND, until, within};
 use posthouse_e2e::{Device, Site};
 use posthouse_protocol::{Event, Send, SendParams, close, limits};
 use serde_json::json;
@@ -41,6 +43,36 @@ async fn sigterm_tells_every_client_when_to_come_back_closes_with_1012_and_exits
         let server = site.start();
         let anna = Device::connect(&server.url(), anna.token).await;
         anna.send(anna.direct("anna").await, "back again").await;
+    }
+}
+
+#[test]
+fn a_stop_is_clean_from_the_moment_at_which_the_server_can_be_seen() {
+    let site = Site::new();
+    for _ in 0..10 {
+        let child = site.command().stderr(Stdio::null()).spawn().expect("the server's program starts");
+        let mut running = Running(child);
+        let begun = Instant::now();
+        // No pause: what is looked for lasts less than a millisecond.
+        while !site.admin_socket().exists() {
+            assert!(begun.elapsed() < BOUND, "the server did not make its administration socket");
+            std::thread::yield_now();
+        }
+        let id = Pid::from_raw(running.0.id().try_into().expect("process ids are positive"));
+        kill(id, Signal::SIGTERM).expect("the process is this test's own and not reaped yet");
+        let status = until("end of the server", || running.0.try_wait().expect("it is this test's child"));
+        assert_eq!(status.code(), Some(0), "{status}");
+    }
+}
+
+/// A process that is killed when the test fails.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended already is what we want.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
