@@ -11,6 +11,7 @@ mod connection;
 mod demo;
 mod listener;
 pub mod logging;
+mod page;
 mod rescue;
 mod router;
 mod run;

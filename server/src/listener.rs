@@ -21,6 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::connection;
+use crate::page;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
 
@@ -155,11 +156,11 @@ fn respond(
         return (gate.handler)(request);
     }
     if request.method() != Method::GET || !hyper_tungstenite::is_upgrade_request(request) {
-        return plain(StatusCode::UPGRADE_REQUIRED, "this address speaks WebSocket\n");
+        return page::text(StatusCode::UPGRADE_REQUIRED, "this address speaks WebSocket");
     }
     let asked_for = request.headers().get(SEC_WEBSOCKET_PROTOCOL).cloned();
     if !asked_for.as_ref().is_none_or(names_our_subprotocol) {
-        return plain(StatusCode::BAD_REQUEST, "unknown WebSocket subprotocol: use posthouse.v1.json\n");
+        return page::text(StatusCode::BAD_REQUEST, "unknown WebSocket subprotocol: use posthouse.v1.json");
     }
     match hyper_tungstenite::upgrade(request, Some(connection::config())) {
         Ok((mut response, websocket)) => {
@@ -171,16 +172,10 @@ fn respond(
             let _ = upgrade.try_send(websocket);
             response
         }
-        Err(error) => plain(StatusCode::BAD_REQUEST, &format!("{error}\n")),
+        Err(error) => page::text(StatusCode::BAD_REQUEST, &error.to_string()),
     }
 }
 
 fn names_our_subprotocol(header: &HeaderValue) -> bool {
     header.to_str().is_ok_and(|names| names.split(',').any(|name| name.trim() == SUBPROTOCOL_JSON))
-}
-
-fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::copy_from_slice(text.as_bytes())));
-    *response.status_mut() = status;
-    response
 }

@@ -11,7 +11,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 
-use crate::web;
+use crate::page;
 
 const PAGE: &str = include_str!("web/rescue.html");
 
@@ -33,9 +33,9 @@ pub fn respond(reason: &str, request: &Request<Incoming>) -> Response<Full<Bytes
     let code = StatusCode::SERVICE_UNAVAILABLE;
     if request.uri().path() == "/healthz" {
         let body = serde_json::json!({ "status": "rescue", "version": crate::VERSION, "reason": reason });
-        return web::response(code, "application/json", format!("{body}\n"));
+        return page::json(code, &body);
     }
-    web::response(code, "text/html; charset=utf-8", PAGE.replace("{reason}", &escape(reason)))
+    page::html(code, PAGE.replace("{reason}", &escape(reason)))
 }
 
 /// Text as it may stand in HTML.
