@@ -73,6 +73,15 @@ fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
         std::fs::remove_file(&unfinished).map_err(|reason| folder_error(folder, reason))?;
     }
     let database = Builder::new().create(&unfinished).map_err(|error| open_error(&unfinished, error))?;
+    initialise(&database)?;
+    database.close().map_err(StoreError::database)?;
+    std::fs::rename(&unfinished, path).map_err(|reason| folder_error(folder, reason))?;
+    // The new name itself must survive a power cut.
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|reason| folder_error(folder, reason))
+}
+
+/// Gives a new database its tables and its identity.
+pub(super) fn initialise(database: &Database) -> Result<(), StoreError> {
     let txn = database.begin_write().map_err(StoreError::database)?;
     {
         let mut tables = Tables::open(&txn).map_err(StoreError::database)?;
@@ -81,15 +90,11 @@ fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
             tables.meta.insert(key, value).map_err(StoreError::database)?;
         }
     }
-    txn.commit().map_err(StoreError::database)?;
-    database.close().map_err(StoreError::database)?;
-    std::fs::rename(&unfinished, path).map_err(|reason| folder_error(folder, reason))?;
-    // The new name itself must survive a power cut.
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|reason| folder_error(folder, reason))
+    txn.commit().map_err(StoreError::database)
 }
 
 /// The epoch, and the last frame of the log that is in the database.
-fn check_versions(database: &Database, path: &Path) -> Result<(Epoch, u64), StoreError> {
+pub(super) fn check_versions(database: &Database, path: &Path) -> Result<(Epoch, u64), StoreError> {
     let txn = database.begin_read().map_err(StoreError::database)?;
     let corrupt = |reason: String| StoreError::Corrupt { path: path.to_owned(), reason };
     let meta = txn.open_table(META).map_err(|error| corrupt(error.to_string()))?;

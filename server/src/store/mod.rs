@@ -37,6 +37,9 @@ pub use database::FILE_NAME;
 pub use record::{Origin, Published};
 pub use snapshot::Snapshot;
 
+#[cfg(test)]
+mod crash_tests;
+
 use command::Sent;
 use database::Opened;
 use handoff::Handoff;
@@ -148,6 +151,15 @@ impl Store {
     /// Any [`StoreError`] but `Stopped`. A file that can't be read is never changed.
     pub fn open(folder: &std::path::Path) -> Result<StoreParts, StoreError> {
         let Opened { database, log, epoch } = database::open(folder)?;
+        Self::start(database, log, epoch)
+    }
+
+    /// Starts the threads over an open database whose log was replayed.
+    fn start<S: wal::Storage + 'static>(
+        database: redb::Database,
+        log: wal::Log<S>,
+        epoch: Epoch,
+    ) -> Result<StoreParts, StoreError> {
         let database = Arc::new(database);
         let state = State::load(&database)?;
         let handoff = Arc::new(Handoff::new(log.last_number(), state.last_gseq));

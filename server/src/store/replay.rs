@@ -9,7 +9,7 @@ use redb::Database;
 use super::apply::Batch;
 use super::database::folder_error;
 use super::record::decode;
-use super::wal::{self, Log, SEGMENTS, Segment};
+use super::wal::{self, Log, SEGMENTS, Segment, Storage};
 use super::{StoreError, applier};
 
 /// The log's segments, beside the database.
@@ -20,6 +20,9 @@ const LOG_NAME: &str = "posthouse.wal.*";
 
 /// Length of a segment. Two of them hold some minutes of a busy company; replaying both takes a second.
 const SEGMENT_LEN: u64 = 8 * 1024 * 1024;
+
+/// A segment holds the longest group at least.
+const SEGMENT_LEN_MIN: u64 = 2 * wal::PAYLOAD_LEN_MAX as u64;
 
 /// Makes the log's files, before the database that needs them. Those of a start that was cut off are as
 /// good; those with content belong to a database that is not here.
@@ -44,9 +47,19 @@ pub(super) fn create(folder: &Path, database: &Path) -> Result<(), StoreError> {
 /// `applied` is the last frame that the database has.
 pub(super) fn open(folder: &Path, database: &Database, epoch: Epoch, applied: u64) -> Result<Log<Segment>, StoreError> {
     let [first, second] = paths(folder).map(|path| open_segment(folder, path));
-    let damaged = |reason: String| StoreError::Corrupt { path: folder.join(LOG_NAME), reason };
-    let opened = Log::open([first?, second?], epoch, applied);
-    let (mut log, frames) = opened.map_err(|error| damaged(error.to_string()))?;
+    replay(&folder.join(LOG_NAME), [first?, second?], database, epoch, applied)
+}
+
+/// The same, from wherever the segments are; `name` is what a message calls them.
+pub(super) fn replay<S: Storage>(
+    name: &Path,
+    segments: [S; SEGMENTS],
+    database: &Database,
+    epoch: Epoch,
+    applied: u64,
+) -> Result<Log<S>, StoreError> {
+    let damaged = |reason: String| StoreError::Corrupt { path: name.to_owned(), reason };
+    let (mut log, frames) = Log::open(segments, epoch, applied).map_err(|error| damaged(error.to_string()))?;
     let groups = frames.len();
     let mut batch = Batch { last_number: log.last_number(), entries: Vec::new() };
     for frame in frames {
@@ -61,11 +74,16 @@ pub(super) fn open(folder: &Path, database: &Database, epoch: Epoch, applied: u6
 }
 
 fn open_segment(folder: &Path, path: PathBuf) -> Result<Segment, StoreError> {
-    Segment::open(&path).map_err(|reason| match reason.kind() {
+    let segment = Segment::open(&path).map_err(|reason| match reason.kind() {
         // What was acknowledged last may be in it and nowhere else.
-        ErrorKind::NotFound => StoreError::Corrupt { path, reason: "it is missing".to_owned() },
+        ErrorKind::NotFound => StoreError::Corrupt { path: path.clone(), reason: "it is missing".to_owned() },
         _ => folder_error(folder, reason),
-    })
+    })?;
+    if segment.len() < SEGMENT_LEN_MIN {
+        // It was made at its full length; and a group that fits no segment would wait for ever.
+        return Err(StoreError::Corrupt { path, reason: format!("it was cut to {} bytes", segment.len()) });
+    }
+    Ok(segment)
 }
 
 fn paths(folder: &Path) -> [PathBuf; SEGMENTS] {

@@ -6,6 +6,7 @@ use redb::Database;
 use tokio::sync::{mpsc, oneshot};
 
 use super::handoff::Handoff;
+use super::wal::Storage;
 use super::writer::{Job, Writer};
 use super::{StoreError, applier};
 use crate::scheduling;
@@ -13,8 +14,8 @@ use crate::scheduling;
 type Ended = oneshot::Sender<Result<(), StoreError>>;
 
 /// Starts both. The receiver gets the first failure, or `Ok` when everything is durable in the database.
-pub(super) fn start(
-    writer: Writer,
+pub(super) fn start<S: Storage + 'static>(
+    writer: Writer<S>,
     jobs: mpsc::Receiver<Job>,
     database: Arc<Database>,
     handoff: Arc<Handoff>,

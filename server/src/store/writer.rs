@@ -16,7 +16,7 @@ use super::committed::Committed;
 use super::handoff::Handoff;
 use super::record::{Entry, Published, encode};
 use super::state::State;
-use super::wal::{Log, Segment};
+use super::wal::{Log, Storage};
 use super::{Answer, StoreError};
 
 /// Most commands in one sync: enough to pay for it, and few enough that the first of them does not wait
@@ -63,15 +63,15 @@ impl<W: Write> PendingWrite for Queued<W> {
 }
 
 /// Everything that the thread owns.
-pub(super) struct Writer {
-    pub log: Log<Segment>,
+pub(super) struct Writer<S: Storage> {
+    pub log: Log<S>,
     pub state: State,
     pub sent: Sent,
     pub handoff: Arc<Handoff>,
     pub publish: mpsc::Sender<Committed<Published>>,
 }
 
-impl Writer {
+impl<S: Storage> Writer<S> {
     /// Runs until [`Job::Stop`]; then until everything accepted before it is durable.
     pub fn run(mut self, mut jobs: mpsc::Receiver<Job>) -> Result<(), StoreError> {
         let mut waiting = Vec::with_capacity(GROUP_LEN_MAX);
