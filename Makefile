@@ -21,7 +21,7 @@ server-arm64: # cross-compiles only the server and its client for the Pi
 	@image/toolchain/server-arm64
 
 test: # runs every test that needs no image, installing what it needs
-	@$(install) test
+	@$(install) test image
 	@tests/run
 
 test-image: # boots the image in QEMU and tests it from outside; builds it if it is not there (MACHINE=)
