@@ -25,6 +25,9 @@ const BATCH_DELAY: Duration = Duration::from_millis(200);
 /// A checkpoint follows this long after the first change at the latest.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Stands for the number of the last applied frame when there will be no more.
+const FAILED: u64 = u64::MAX;
+
 /// See the module.
 pub(super) struct Handoff {
     state: Mutex<State>,
@@ -136,16 +139,21 @@ impl Handoff {
     }
 
     /// A reader: waits until the database shows everything that was on the disk when this was called.
-    pub async fn caught_up(&self) {
+    ///
+    /// # Errors
+    /// `Stopped` when the applier has failed: the database may never show it.
+    pub async fn caught_up(&self) -> Result<(), StoreError> {
         let target = self.logged.load(Ordering::Acquire);
         let mut applied = self.applied.subscribe();
-        if *applied.borrow_and_update() >= target {
-            return;
+        if *applied.borrow_and_update() < target {
+            self.lock().wanted = true;
+            self.work.notify_one();
         }
-        self.lock().wanted = true;
-        self.work.notify_one();
-        // The sender lives as long as this does.
-        let _ = applied.wait_for(|applied| *applied >= target).await;
+        let reached = applied.wait_for(|applied| *applied >= target).await;
+        match reached.map(|applied| *applied) {
+            Ok(FAILED) | Err(_) => Err(StoreError::Stopped),
+            Ok(_) => Ok(()),
+        }
     }
 
     /// The applier: waits for work.
@@ -184,6 +192,7 @@ impl Handoff {
     /// The applier: it can't go on.
     pub fn fail(&self) {
         self.lock().failed = true;
+        self.applied.send_replace(FAILED);
         self.progress.notify_all();
     }
 
@@ -205,5 +214,29 @@ impl State {
         }
         let batch = Batch { last_number: self.pending.last_number, entries };
         Work { batch, checkpoint, last: self.stopping }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reader_waits_for_what_is_logged_and_learns_when_it_will_not_come() {
+        let handoff = Handoff::new(0, 0);
+        assert!(handoff.caught_up().await.is_ok(), "nothing is logged");
+        handoff.push(1, Vec::new()).expect("taken");
+        let reader = handoff.caught_up();
+        tokio::pin!(reader);
+        assert!(futures_util::poll!(reader.as_mut()).is_pending());
+        handoff.applied(1, None, false);
+        assert!(reader.await.is_ok());
+        handoff.push(2, Vec::new()).expect("taken");
+        let reader = handoff.caught_up();
+        tokio::pin!(reader);
+        assert!(futures_util::poll!(reader.as_mut()).is_pending());
+        handoff.fail();
+        assert!(matches!(reader.await, Err(StoreError::Stopped)));
+        assert!(matches!(handoff.push(3, Vec::new()), Err(StoreError::Stopped)));
     }
 }

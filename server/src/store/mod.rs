@@ -206,7 +206,7 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Snapshot) -> Result<T, StoreError> + Send + 'static,
     {
-        self.handoff.caught_up().await;
+        self.handoff.caught_up().await?;
         let database = Arc::clone(&self.database);
         let work = move || read(&Snapshot::new(&database)?);
         tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Stopped)?
