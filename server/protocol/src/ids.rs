@@ -62,10 +62,10 @@ pub struct Cursor(pub String);
 pub struct ClientMsgId(String);
 
 impl ClientMsgId {
-    /// Accepts 1 to [`limits::CLIENT_MSG_ID_LEN_MAX`] bytes.
+    /// Accepts 1 to [`limits::CLIENT_MSG_ID_LEN_MAX`] bytes without control characters.
     pub fn new(value: impl Into<String>) -> Result<Self, ClientMsgIdError> {
         let value = value.into();
-        if value.is_empty() || value.len() > limits::CLIENT_MSG_ID_LEN_MAX {
+        if value.is_empty() || value.len() > limits::CLIENT_MSG_ID_LEN_MAX || value.contains(char::is_control) {
             return Err(ClientMsgIdError);
         }
         Ok(Self(value))
@@ -91,9 +91,9 @@ impl From<ClientMsgId> for String {
     }
 }
 
-/// A `client_msg_id` of a length that is not allowed.
+/// A `client_msg_id` of a length or with a character that is not allowed.
 #[derive(Debug, thiserror::Error)]
-#[error("client_msg_id must be 1 to {} bytes long", limits::CLIENT_MSG_ID_LEN_MAX)]
+#[error("client_msg_id must be 1 to {} bytes long, without control characters", limits::CLIENT_MSG_ID_LEN_MAX)]
 pub struct ClientMsgIdError;
 
 /// What a device shows instead of a password. Secret: `Debug` hides it.

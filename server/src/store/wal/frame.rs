@@ -13,6 +13,10 @@
 //! A frame begins a block and shares none with another: writing it can't damage, by a torn block, what
 //! was acknowledged before. Numbers do for recycled space what a generation does: a frame left from the
 //! last round has a number that is long applied.
+//!
+//! Blocks inside an old frame that was partly written over are looked at as if a frame might begin there.
+//! None can: a header has zero bytes (an epoch is below 2^53), and nothing that a client chooses has any in
+//! a payload. JSON escapes them, and user names and `client_msg_id` can't hold control characters.
 
 use posthouse_protocol::Epoch;
 
