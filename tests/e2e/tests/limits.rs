@@ -116,7 +116,9 @@ async fn the_names_that_clients_choose_have_their_limits() {
         assert_eq!(answer.get("result").is_some(), accepted, "a device of {} characters", device.chars().count());
     }
     socket.call(2, "connect", json!({ "token": anna.token })).await;
-    for (id, accepted) in [("a".repeat(64), true), ("a".repeat(65), false), (String::new(), false)] {
+    for (id, accepted) in
+        [("a".repeat(64), true), ("a".repeat(65), false), (String::new(), false), ("a\0".to_owned(), false)]
+    {
         let params = json!({ "conversation_id": notes, "client_msg_id": id, "text": "hello" });
         let answer = socket.call(3, "send", params).await;
         assert_eq!(answer.get("result").is_some(), accepted, "a client_msg_id of {} bytes: {answer}", id.len());
