@@ -21,9 +21,6 @@ const LOG_NAME: &str = "posthouse.wal.*";
 /// Length of a segment. Two of them hold some minutes of a busy company; replaying both takes a second.
 const SEGMENT_LEN: u64 = 8 * 1024 * 1024;
 
-/// A segment holds the longest group at least.
-const SEGMENT_LEN_MIN: u64 = 2 * wal::PAYLOAD_LEN_MAX as u64;
-
 /// Makes the log's files, before the database that needs them. Those of a start that was cut off are as
 /// good; those with content belong to a database that is not here.
 pub(super) fn create(folder: &Path, database: &Path) -> Result<(), StoreError> {
@@ -33,11 +30,9 @@ pub(super) fn create(folder: &Path, database: &Path) -> Result<(), StoreError> {
                 let reason = format!("its log {} is there without it", path.display());
                 return Err(StoreError::Corrupt { path: database.to_owned(), reason });
             }
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                wal::create(&path, SEGMENT_LEN).map_err(|reason| folder_error(folder, reason))?;
-            }
-            Err(reason) => return Err(folder_error(folder, reason)),
+            Ok(content) if content.len() as u64 == SEGMENT_LEN => {}
+            Err(reason) if reason.kind() != ErrorKind::NotFound => return Err(folder_error(folder, reason)),
+            _ => wal::create(&path, SEGMENT_LEN).map_err(|reason| folder_error(folder, reason))?,
         }
     }
     Ok(())
@@ -79,9 +74,11 @@ fn open_segment(folder: &Path, path: PathBuf) -> Result<Segment, StoreError> {
         ErrorKind::NotFound => StoreError::Corrupt { path: path.clone(), reason: "it is missing".to_owned() },
         _ => folder_error(folder, reason),
     })?;
-    if segment.len() < SEGMENT_LEN_MIN {
-        // It was made at its full length; and a group that fits no segment would wait for ever.
-        return Err(StoreError::Corrupt { path, reason: format!("it was cut to {} bytes", segment.len()) });
+    if segment.len() != SEGMENT_LEN {
+        // It was made at its full length. What was cut off may have been acknowledged, and a log that ends
+        // earlier looks like one that was not written further.
+        let reason = format!("it has {} bytes, and was made with {SEGMENT_LEN}", segment.len());
+        return Err(StoreError::Corrupt { path, reason });
     }
     Ok(segment)
 }
