@@ -7,6 +7,9 @@ use tempfile::TempDir;
 
 use crate::{Server, Stopped, binaries};
 
+/// The length of each of the log's files.
+const LOG_LEN: usize = 8 * 1024 * 1024;
+
 /// A folder that is gone with this value.
 pub struct Site {
     folder: TempDir,
@@ -20,7 +23,7 @@ impl Site {
 
     /// A site whose database has this content, with an empty log.
     pub fn with_database(content: &[u8]) -> Self {
-        Self::with_store(&[content.to_vec(), vec![0; 64 * 1024], vec![0; 64 * 1024]])
+        Self::with_store(&[content.to_vec(), vec![0; LOG_LEN], vec![0; LOG_LEN]])
     }
 
     /// A site whose store has these files: the database first, then its log's.

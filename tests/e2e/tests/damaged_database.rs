@@ -191,6 +191,19 @@ async fn after_a_kill_damage_to_the_log_is_refused_or_looks_like_a_cut_last_grou
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_a_kill_a_cut_off_log_is_refused() {
+    let sample = Sample::new(Ending::Killed).await;
+    let segment = &sample.files[1];
+    let used = 1 + segment.iter().rposition(|byte| *byte != 0).expect("something was logged");
+    for len in [0, 1, 4096, used / 2, used - 1, used, segment.len() - 4096, segment.len() - 1] {
+        let damage = format!("log cut to {len} of {} bytes, {used} used", segment.len());
+        assert!(!sample.outcome_of(1, &segment[..len], &damage).await, "{damage} must be refused");
+    }
+    let longer = [segment.as_slice(), &[0; 4096]].concat();
+    assert!(!sample.outcome_of(1, &longer, "a longer log").await, "it is not the log that was made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn neither_the_database_nor_its_log_is_started_without_the_other() {
     let sample = Sample::new(Ending::Killed).await;
     for missing in 0..3 {
