@@ -14,7 +14,7 @@ use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend};
 
 use super::database::{check_versions, initialise};
 use super::record::decode_message;
-use super::replay::replay;
+use super::replay::Replay;
 use super::tables::LOG;
 use super::wal::{BLOCK_LEN, SEGMENTS, Storage};
 use super::{AccountAdd, DirectOpen, MessageAppend, Origin, Store, StoreParts};
@@ -224,7 +224,7 @@ fn open(disk: &Disk) -> Result<StoreParts, super::StoreError> {
         .create_with_backend(disk.file(DATABASE))
         .map_err(super::StoreError::database)?;
     let (epoch, applied) = check_versions(&database, name)?;
-    let log = replay(name, disk.segments(), &database, epoch, applied)?;
+    let log = Replay::new(name, disk.segments(), epoch, applied)?.apply(&database)?;
     Store::start(database, log, epoch)
 }
 
@@ -302,7 +302,8 @@ fn recover(files: Files) -> Result<Vec<Message>, String> {
         .create_with_backend(disk.file(DATABASE))
         .map_err(|error| error.to_string())?;
     let (epoch, applied) = check_versions(&database, name).map_err(|error| error.to_string())?;
-    replay(name, disk.segments(), &database, epoch, applied).map_err(|error| error.to_string())?;
+    let replay = Replay::new(name, disk.segments(), epoch, applied).map_err(|error| error.to_string())?;
+    replay.apply(&database).map_err(|error| error.to_string())?;
     messages(&database).map_err(|error| error.to_string())
 }
 

@@ -60,8 +60,10 @@ pub(super) fn open(folder: &Path) -> Result<Opened, StoreError> {
         .create_with_backend(reserved)
         .map_err(|error| open_error(&path, error))?;
     let (epoch, applied) = check_versions(&database, &path)?;
+    let replay = replay::read(folder, epoch, applied)?;
+    // Both have proved sound.
     reserve.settle().map_err(|reason| folder_error(folder, reason))?;
-    let log = replay::open(folder, &database, epoch, applied)?;
+    let log = replay.apply(&database)?;
     Ok(Opened { database, log, epoch })
 }
 

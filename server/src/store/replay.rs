@@ -38,34 +38,41 @@ pub(super) fn create(folder: &Path, database: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Brings what the log has and the database lacks into the database, durably, and starts the log anew.
-/// `applied` is the last frame that the database has.
-pub(super) fn open(folder: &Path, database: &Database, epoch: Epoch, applied: u64) -> Result<Log<Segment>, StoreError> {
-    let [first, second] = paths(folder).map(|path| open_segment(folder, path));
-    replay(&folder.join(LOG_NAME), [first?, second?], database, epoch, applied)
+/// A log that was read and proved sound, and what it has that the database lacks.
+pub(super) struct Replay<S: Storage> {
+    log: Log<S>,
+    groups: usize,
+    batch: Batch,
 }
 
-/// The same, from wherever the segments are; `name` is what a message calls them.
-pub(super) fn replay<S: Storage>(
-    name: &Path,
-    segments: [S; SEGMENTS],
-    database: &Database,
-    epoch: Epoch,
-    applied: u64,
-) -> Result<Log<S>, StoreError> {
-    let damaged = |reason: String| StoreError::Corrupt { path: name.to_owned(), reason };
-    let (mut log, frames) = Log::open(segments, epoch, applied).map_err(|error| damaged(error.to_string()))?;
-    let groups = frames.len();
-    let mut batch = Batch { last_number: log.last_number(), entries: Vec::new() };
-    for frame in frames {
-        batch.entries.extend(decode(frame.payload).map_err(|error| damaged(error.to_string()))?);
+/// Reads the log and changes nothing. `applied` is the last frame that the database has.
+pub(super) fn read(folder: &Path, epoch: Epoch, applied: u64) -> Result<Replay<Segment>, StoreError> {
+    let [first, second] = paths(folder).map(|path| open_segment(folder, path));
+    Replay::new(&folder.join(LOG_NAME), [first?, second?], epoch, applied)
+}
+
+impl<S: Storage> Replay<S> {
+    /// From wherever the segments are; `name` is what a message calls them.
+    pub fn new(name: &Path, segments: [S; SEGMENTS], epoch: Epoch, applied: u64) -> Result<Self, StoreError> {
+        let damaged = |reason: String| StoreError::Corrupt { path: name.to_owned(), reason };
+        let (log, frames) = Log::open(segments, epoch, applied).map_err(|error| damaged(error.to_string()))?;
+        let groups = frames.len();
+        let mut batch = Batch { last_number: log.last_number(), entries: Vec::new() };
+        for frame in frames {
+            batch.entries.extend(decode(frame.payload).map_err(|error| damaged(error.to_string()))?);
+        }
+        Ok(Self { log, groups, batch })
     }
-    if groups > 0 {
-        tracing::info!(groups, entries = batch.entries.len(), "replaying the log");
-        applier::commit(database, &batch, true)?;
+
+    /// Brings it into the database, durably, and starts the log anew.
+    pub fn apply(mut self, database: &Database) -> Result<Log<S>, StoreError> {
+        if self.groups > 0 {
+            tracing::info!(groups = self.groups, entries = self.batch.entries.len(), "replaying the log");
+            applier::commit(database, &self.batch, true)?;
+        }
+        self.log.restart();
+        Ok(self.log)
     }
-    log.restart();
-    Ok(log)
 }
 
 fn open_segment(folder: &Path, path: PathBuf) -> Result<Segment, StoreError> {
