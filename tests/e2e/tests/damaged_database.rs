@@ -91,8 +91,10 @@ impl Sample {
             Err(stopped) => {
                 let named = if file == DATABASE { "posthouse.redb" } else { "posthouse.wal." };
                 assert_refused(&site, named, &stopped, damage);
-                let left = std::fs::read(&site.store()[file]).expect("the file is there");
-                assert!(left == damaged, "{damage}: left as it is");
+                for (path, content) in site.store().iter().zip(&files) {
+                    let left = std::fs::read(path).expect("the file is there");
+                    assert!(left == *content, "{damage}: {} is left as it is", path.display());
+                }
                 false
             }
         }
