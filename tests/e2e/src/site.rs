@@ -21,6 +21,16 @@ impl Site {
         Self { folder: tempfile::tempdir().expect("a temporary folder") }
     }
 
+    /// A site with these accounts, and a server on it.
+    pub fn with_accounts(names: &[&str]) -> (Self, Server) {
+        let site = Self::new();
+        let server = site.start();
+        for name in names {
+            server.add_account(name);
+        }
+        (site, server)
+    }
+
     /// A site whose database has this content, with an empty log.
     pub fn with_database(content: &[u8]) -> Self {
         Self::with_store(&[content.to_vec(), vec![0; LOG_LEN], vec![0; LOG_LEN]])

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 #[test]
 fn an_account_is_made_logged_in_and_used_by_the_command_alone() {
-    let (site, server) = site_of(&[]);
+    let (site, server) = Site::with_accounts(&[]);
     let [anna, ben] = ["anna", "ben"].map(|name| Terminal::new(site.path(name)));
     let socket = site.admin_socket().display().to_string();
     let said = anna.run_with_input(&["user", "add", "--admin-socket", &socket, "--password-stdin", "anna"], PASSWORD);
@@ -40,7 +40,7 @@ fn an_account_is_made_logged_in_and_used_by_the_command_alone() {
 
 #[test]
 fn json_output_is_one_object_a_line_for_every_command() {
-    let (site, server) = site_of(&["anna", "ben"]);
+    let (site, server) = Site::with_accounts(&["anna", "ben"]);
     let socket = site.admin_socket().display().to_string();
     let anna = Terminal::new(site.path("anna"));
     let url = server.url().to_string();
@@ -66,7 +66,7 @@ fn json_output_is_one_object_a_line_for_every_command() {
 
 #[test]
 fn listen_shows_messages_as_they_come_until_interrupted() {
-    let (site, server) = site_of(&["anna", "ben"]);
+    let (site, server) = Site::with_accounts(&["anna", "ben"]);
     let [anna, ben] = ["anna", "ben"].map(|name| logged_in(&site, &server, name));
     let (text, json) = (ben.start(&["listen"], ""), ben.start(&["--json", "listen"], ""));
     text.err.find(|line| line.contains("Listening").then_some(())).expect("it says that it listens");
@@ -95,7 +95,7 @@ fn listen_shows_messages_as_they_come_until_interrupted() {
 
 #[test]
 fn long_messages_are_read_over_several_pages() {
-    let (site, server) = site_of(&["anna", "ben"]);
+    let (site, server) = Site::with_accounts(&["anna", "ben"]);
     let anna = logged_in(&site, &server, "anna");
     // Six bytes of JSON a character: only one such message fits into a page.
     let long = "\u{1}".repeat(16 * 1024);
@@ -109,7 +109,7 @@ fn long_messages_are_read_over_several_pages() {
 
 #[test]
 fn output_that_nobody_reads_ends_the_command_quietly_and_a_full_disk_does_not() {
-    let (site, server) = site_of(&["anna", "ben"]);
+    let (site, server) = Site::with_accounts(&["anna", "ben"]);
     let anna = logged_in(&site, &server, "anna");
     anna.run(&["send", "ben", "hello"]).ok();
     let mut command = std::process::Command::new(binaries::client());
@@ -128,7 +128,7 @@ fn output_that_nobody_reads_ends_the_command_quietly_and_a_full_disk_does_not() 
 
 #[test]
 fn an_account_list_is_imported_whole_and_again_without_harm() {
-    let (site, server) = site_of(&[]);
+    let (site, server) = Site::with_accounts(&[]);
     let socket = site.admin_socket().display().to_string();
     let terminal = Terminal::new(site.path("anyone"));
     let file = site.path("accounts");
@@ -160,7 +160,7 @@ fn an_account_list_is_imported_whole_and_again_without_harm() {
 
 #[test]
 fn what_cannot_be_done_is_said_in_one_line_with_status_1() {
-    let (site, server) = site_of(&["anna", "ben"]);
+    let (site, server) = Site::with_accounts(&["anna", "ben"]);
     let socket = site.admin_socket().display().to_string();
     let url = server.url().to_string();
     let stranger = Terminal::new(site.path("stranger"));
@@ -219,7 +219,7 @@ fn what_was_mistyped_is_explained_with_status_2() {
 
 #[test]
 fn a_damaged_or_withdrawn_log_in_says_how_to_log_in_again() {
-    let (site, server) = site_of(&["anna"]);
+    let (site, server) = Site::with_accounts(&["anna"]);
     let anna = logged_in(&site, &server, "anna");
     let kept = std::fs::read_to_string(anna.login_file()).expect("the log-in");
     let mut login: Value = serde_json::from_str(&kept).expect("JSON");
@@ -240,7 +240,7 @@ fn a_user_who_may_reach_the_administration_socket_but_is_not_the_administrator_i
         println!("LEFT OUT: only root can be somebody else");
         return;
     }
-    let (site, server) = site_of(&[]);
+    let (site, server) = Site::with_accounts(&[]);
     let open = site.path("open");
     std::fs::create_dir(&open).expect("a folder");
     let socket = open.join("admin.sock");
@@ -255,15 +255,6 @@ fn a_user_who_may_reach_the_administration_socket_but_is_not_the_administrator_i
     let line = Running::start(command, &open, "").ended().refused(1);
     assert!(line.contains("only root and the server's own user"), "{line}");
     server.assert_undisturbed();
-}
-
-fn site_of(names: &[&str]) -> (Site, Server) {
-    let site = Site::new();
-    let server = site.start();
-    for name in names {
-        server.add_account(name);
-    }
-    (site, server)
 }
 
 fn logged_in(site: &Site, server: &Server, name: &str) -> Terminal {

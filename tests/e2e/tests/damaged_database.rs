@@ -40,10 +40,7 @@ enum Ending {
 
 impl Sample {
     async fn new(ending: Ending) -> Self {
-        let site = Site::new();
-        let server = site.start();
-        server.add_account("anna");
-        server.add_account("ben");
+        let (site, server) = Site::with_accounts(&["anna", "ben"]);
         let anna = Device::log_in(&server.url(), "anna").await;
         let conversation = anna.direct("ben").await;
         for number in 0..40 {
@@ -221,9 +218,7 @@ async fn neither_the_database_nor_its_log_is_started_without_the_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_pages_of_a_large_database_are_noticed_when_they_are_read_and_the_way_out_is_named() {
-    let site = Site::new();
-    let server = site.start();
-    server.add_account("anna");
+    let (site, server) = Site::with_accounts(&["anna"]);
     let anna = Device::log_in(&server.url(), "anna").await;
     let notes = anna.direct("anna").await;
     for _ in 0..12 {
@@ -284,9 +279,7 @@ async fn an_unfinished_new_database_is_replaced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_server_on_the_same_folder_says_that_it_is_in_use() {
-    let site = Site::new();
-    let server = site.start();
-    server.add_account("anna");
+    let (site, server) = Site::with_accounts(&["anna"]);
     let stopped = site.try_start().err().expect("a second server must refuse");
     assert_eq!(stopped.status.code(), Some(1));
     let message = format!("{} is in use by another process: stop the other posthoused", site.database().display());

@@ -37,11 +37,7 @@ struct Sent {
 async fn acknowledged_messages_survive_being_killed_at_any_moment() {
     let mut random = Random::new();
     let cycles = std::env::var("POSTHOUSE_TEST_CYCLES").ok().and_then(|n| n.parse().ok()).unwrap_or(CYCLES);
-    let site = Site::new();
-    let mut server = site.start();
-    for name in ["anna", "ben", "carl"] {
-        server.add_account(name);
-    }
+    let (site, mut server) = Site::with_accounts(&["anna", "ben", "carl"]);
     let mut devices = Vec::new();
     for (sender, _) in PAIRS {
         devices.push(Device::log_in(&server.url(), sender).await);

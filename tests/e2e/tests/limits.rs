@@ -180,9 +180,7 @@ async fn numbers_beyond_what_exists_are_answered_like_unknown_ones() {
 }
 
 async fn anna_alone() -> (Site, Server, Device) {
-    let site = Site::new();
-    let server = site.start();
-    server.add_account("anna");
+    let (site, server) = Site::with_accounts(&["anna"]);
     let anna = Device::log_in(&server.url(), "anna").await;
     (site, server, anna)
 }

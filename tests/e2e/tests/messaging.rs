@@ -19,10 +19,7 @@ const TEXTS: [&str; 8] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_acknowledged_message_reaches_all_other_devices_and_both_histories_unchanged() {
-    let site = Site::new();
-    let server = site.start();
-    server.add_account("anna");
-    server.add_account("ben");
+    let (_site, server) = Site::with_accounts(&["anna", "ben"]);
     let mut anna = Device::log_in(&server.url(), "anna").await;
     let mut others = [
         Device::log_in(&server.url(), "anna").await,
@@ -59,9 +56,7 @@ async fn an_acknowledged_message_reaches_all_other_devices_and_both_histories_un
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_to_oneself_reaches_ones_other_devices_once() {
-    let site = Site::new();
-    let server = site.start();
-    server.add_account("anna");
+    let (_site, server) = Site::with_accounts(&["anna"]);
     let (anna, mut other) = (Device::log_in(&server.url(), "anna").await, Device::log_in(&server.url(), "anna").await);
     let notes = anna.direct("anna").await;
     anna.send(notes, "milk").await;
@@ -73,10 +68,7 @@ async fn a_message_to_oneself_reaches_ones_other_devices_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_gets_the_first_answer_and_delivers_nothing_twice_also_after_a_restart() {
-    let site = Site::new();
-    let mut server = site.start();
-    server.add_account("anna");
-    server.add_account("ben");
+    let (site, mut server) = Site::with_accounts(&["anna", "ben"]);
     let mut anna = Device::log_in(&server.url(), "anna").await;
     let mut ben = Device::log_in(&server.url(), "ben").await;
     let conversation = anna.direct("ben").await;

@@ -18,9 +18,7 @@ const STUCK_AFTER: Duration = Duration::from_millis(500);
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_tells_every_client_when_to_come_back_closes_with_1012_and_exits_0() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let site = Site::new();
-        let server = site.start();
-        server.add_account("anna");
+        let (site, server) = Site::with_accounts(&["anna"]);
         let mut anna = Device::log_in(&server.url(), "anna").await;
         let mut other = RawSocket::open(server.address()).await;
         other.call(1, "connect", json!({ "token": anna.token })).await;
@@ -78,9 +76,7 @@ impl Drop for Running {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sends_under_way_at_sigterm_are_answered_or_not_stored_as_acknowledged() {
-    let site = Site::new();
-    let server = site.start();
-    server.add_account("anna");
+    let (site, server) = Site::with_accounts(&["anna"]);
     let anna = Device::log_in(&server.url(), "anna").await;
     let notes = anna.direct("anna").await;
     let mut sends = Vec::new();
@@ -125,9 +121,7 @@ async fn sends_under_way_at_sigterm_are_answered_or_not_stored_as_acknowledged()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_do_not_answer_the_goodbye_hold_no_stop_up() {
-    let site = Site::new();
-    let server = site.start();
-    server.add_account("anna");
+    let (site, server) = Site::with_accounts(&["anna"]);
     let anna = Device::log_in(&server.url(), "anna").await;
     let notes = anna.direct("anna").await;
     // One is silent, one has asked for much more than it reads, one has never spoken.

@@ -23,10 +23,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_is_closed_with_4008_and_holds_nobody_up() {
-    let site = Site::new();
-    let server = site.start();
-    server.add_account("anna");
-    server.add_account("ben");
+    let (_site, server) = Site::with_accounts(&["anna", "ben"]);
     let anna = Device::log_in(&server.url(), "anna").await;
     let mut ben = Device::log_in(&server.url(), "ben").await;
     let conversation = anna.direct("ben").await;

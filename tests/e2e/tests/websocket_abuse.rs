@@ -185,10 +185,7 @@ struct TwoOthers {
 
 impl TwoOthers {
     async fn new() -> Self {
-        let site = Site::new();
-        let server = site.start();
-        server.add_account("anna");
-        server.add_account("ben");
+        let (site, server) = Site::with_accounts(&["anna", "ben"]);
         let anna = Device::log_in(&server.url(), "anna").await;
         let ben = Device::log_in(&server.url(), "ben").await;
         let conversation = anna.direct("ben").await;
