@@ -9,6 +9,7 @@ mod machine;
 mod pi4;
 mod report;
 mod selftest;
+mod tuning;
 mod virt;
 
 use std::path::PathBuf;

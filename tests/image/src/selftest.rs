@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 const PREFIX: &str = "posthouse-selftest: ";
 
 /// The report of one boot.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Selftest {
     values: HashMap<String, String>,
     pub failed_units: Vec<String>,
@@ -15,13 +15,27 @@ pub struct Selftest {
     pub mounts: Vec<[String; 4]>,
     /// Block devices and their sizes in KiB.
     pub blocks: HashMap<String, u64>,
+    /// Kernel settings and the values in force.
+    pub sysctls: HashMap<String, String>,
+    /// The server's threads.
+    pub threads: Vec<Thread>,
+    /// Where the box listens: protocol as in /proc/net, and address and port in hexadecimal.
+    pub sockets: Vec<[String; 2]>,
+}
+
+/// How a thread is scheduled.
+#[derive(Debug, PartialEq)]
+pub struct Thread {
+    /// As in sched(7): 0 normal, 2 round-robin, 3 batch.
+    pub policy: u32,
+    pub priority: u32,
+    pub name: String,
 }
 
 impl Selftest {
     /// The newest whole report on the console; nothing while its last line is missing.
     pub fn read(console: &str) -> Option<Self> {
-        let mut report =
-            Self { values: HashMap::new(), failed_units: Vec::new(), mounts: Vec::new(), blocks: HashMap::new() };
+        let mut report = Self::default();
         let mut is_whole = false;
         for line in console.lines() {
             let Some((name, value)) = line.trim_end().strip_prefix(PREFIX).and_then(|rest| rest.split_once('=')) else {
@@ -33,6 +47,11 @@ impl Selftest {
                 "block" => report
                     .blocks
                     .extend(words(value).and_then(|[name, size]: [String; 2]| Some((name, size.parse().ok()?)))),
+                "sysctl" => {
+                    report.sysctls.extend(value.split_once(' ').map(|(name, now)| (name.to_owned(), now.to_owned())))
+                }
+                "thread" => report.threads.extend(thread(value)),
+                "socket" => report.sockets.extend(words(value)),
                 "end" => is_whole = true,
                 _ => {
                     report.values.insert(name.to_owned(), value.to_owned());
@@ -72,6 +91,13 @@ impl Selftest {
         ensure!(options.split(',').any(|option| option == "rw"), "{device} is mounted {options}, not for writing");
         Ok(())
     }
+}
+
+fn thread(value: &str) -> Option<Thread> {
+    let mut words = value.splitn(3, ' ');
+    let mut number = || words.next()?.parse().ok();
+    let (policy, priority) = (number()?, number()?);
+    Some(Thread { policy, priority, name: words.next()?.to_owned() })
 }
 
 /// Exactly so many words, or nothing.

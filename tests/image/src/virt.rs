@@ -20,6 +20,7 @@ use crate::dist::{Disk, Dist, run};
 use crate::machine::Machine;
 use crate::report;
 use crate::selftest::Selftest;
+use crate::tuning;
 
 /// From power to `/healthz`; some 45 s on two idle cores, several times that on busy ones.
 const BOOT_LIMIT: Duration = Duration::from_secs(420);
@@ -142,6 +143,9 @@ impl<'a> Bench<'a> {
             .await?;
         report.assert_healthy()?;
         report.assert_data_partition("vda")?;
+        tuning::assert_sysctls(&report)?;
+        tuning::assert_threads(&report)?;
+        tuning::assert_ports(&report)?;
         let server = format!("http://127.0.0.1:{port}").parse()?;
         let outcome = people(&server).await?;
         Ok(Evening { boot: Boot { report, power_to_healthz }, outcome })

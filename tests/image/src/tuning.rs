@@ -1,0 +1,144 @@
+//! What the overlays promise of the running box, held against its report: kernel settings, the scheduling of the server's
+//! threads, the ports that are open to the network.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, ensure};
+
+use crate::selftest::{Selftest, Thread};
+
+/// The settings that the image is built with.
+const SYSCTLS: &str = include_str!("../../../overlays/common/etc/sysctl.d/90-posthouse.conf");
+
+/// What may be open to the network: the server, and the two DHCP clients where there is a network.
+const OPEN: [(&str, u16); 3] = [("tcp", 80), ("udp", 68), ("udp", 546)];
+
+/// As in sched(7).
+const NORMAL: u32 = 0;
+const ROUND_ROBIN: u32 = 2;
+
+/// Each setting of the image is in force on the box.
+pub fn assert_sysctls(report: &Selftest) -> anyhow::Result<()> {
+    let mut wrong = Vec::new();
+    for (name, wanted) in settings(SYSCTLS) {
+        match report.sysctls.get(name) {
+            Some(found) if found.split_whitespace().eq(wanted.split_whitespace()) => {}
+            Some(found) => wrong.push(format!("{name} is {found}, not {wanted}")),
+            None => wrong.push(format!("{name} is not in the box's report")),
+        }
+    }
+    ensure!(wrong.is_empty(), "kernel settings: {}", wrong.join("; "));
+    Ok(())
+}
+
+/// What people wait for runs before everything else; nothing else does.
+pub fn assert_threads(report: &Selftest) -> anyhow::Result<()> {
+    let is = |thread: &Thread, policy, priority| thread.policy == policy && thread.priority == priority;
+    let mut threads = report.threads.iter();
+    ensure!(
+        threads.any(|thread| thread.name == "tokio-rt-worker" && is(thread, ROUND_ROBIN, 1)),
+        "no thread of the network is real-time: {:?}",
+        report.threads
+    );
+    for (name, policy, priority) in [
+        ("store-writer", ROUND_ROBIN, 1),
+        ("realtime-guard", ROUND_ROBIN, 2),
+        ("store-applier", NORMAL, 0),
+        ("watchdog", NORMAL, 0),
+    ] {
+        let thread = report.threads.iter().find(|thread| thread.name == name);
+        let thread = thread.with_context(|| format!("there is no thread {name}: {:?}", report.threads))?;
+        ensure!(is(thread, policy, priority), "{name} has not policy {policy}, priority {priority}: {thread:?}");
+    }
+    Ok(())
+}
+
+/// The server's door is open, and no other but those that a network needs.
+pub fn assert_ports(report: &Selftest) -> anyhow::Result<()> {
+    let mut open = BTreeSet::new();
+    for [protocol, address] in &report.sockets {
+        let (address, port) = address.split_once(':').with_context(|| format!("{address} is no address"))?;
+        let port = u16::from_str_radix(port, 16).with_context(|| format!("{port} is no port"))?;
+        if !is_loopback(address) {
+            open.insert((protocol.trim_end_matches('6'), port));
+        }
+    }
+    ensure!(open.contains(&OPEN[0]), "nobody listens on port 80");
+    let surplus: Vec<_> = open.iter().filter(|port| !OPEN.contains(port)).collect();
+    ensure!(surplus.is_empty(), "open to the network, and nobody knows why: {surplus:?}");
+    Ok(())
+}
+
+/// `name = value` lines, without comments.
+fn settings(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once('=')).map(|(name, value)| (name.trim(), value.trim()))
+}
+
+/// The kernel writes an address as words of 32 bits, each with its lowest byte first.
+fn is_loopback(address: &str) -> bool {
+    address == "00000000000000000000000001000000" || address.len() == 8 && address.ends_with("7F")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{assert_ports, assert_sysctls, assert_threads, settings};
+    use crate::selftest::Selftest;
+
+    fn read(lines: &[&str]) -> Selftest {
+        let mut console: String = lines.iter().map(|line| format!("posthouse-selftest: {line}\r\n")).collect();
+        console.push_str("posthouse-selftest: end=1\r\n");
+        Selftest::read(&console).expect("a whole report")
+    }
+
+    #[test]
+    fn a_setting_that_is_missing_or_different_is_named() {
+        let lines: Vec<String> =
+            settings(super::SYSCTLS).map(|(name, value)| format!("sysctl={name} {value}")).collect();
+        let mut lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        assert!(lines.len() > 20, "{lines:?}");
+        assert_sysctls(&read(&lines)).expect("all as in the image");
+        let last = lines.pop().expect("a line");
+        let name = last.trim_start_matches("sysctl=").split(' ').next().expect("a name");
+        assert!(assert_sysctls(&read(&lines)).expect_err("missing").to_string().contains(name));
+        let other = format!("{last}7");
+        lines.push(&other);
+        assert!(assert_sysctls(&read(&lines)).expect_err("different").to_string().contains(name));
+    }
+
+    #[test]
+    fn a_thread_with_another_policy_is_named() {
+        let threads = [
+            "thread=0 0 posthoused",
+            "thread=2 1 tokio-rt-worker",
+            "thread=0 0 tokio-rt-worker",
+            "thread=2 1 store-writer",
+            "thread=2 2 realtime-guard",
+            "thread=0 0 store-applier",
+            "thread=0 0 watchdog",
+        ];
+        assert_threads(&read(&threads)).expect("as it should be");
+        for (index, wrong) in [
+            (1, "thread=0 0 tokio-rt-worker"),
+            (3, "thread=0 0 store-writer"),
+            (4, "thread=2 1 realtime-guard"),
+            (5, "thread=2 1 store-applier"),
+            (6, "thread=0 0 another"),
+        ] {
+            let mut threads = threads;
+            threads[index] = wrong;
+            assert_threads(&read(&threads)).expect_err(wrong);
+        }
+    }
+
+    #[test]
+    fn a_port_that_nobody_knows_is_named_unless_it_is_the_box_s_own() {
+        let server = "socket=tcp6 00000000000000000000000000000000:0050";
+        let resolver = "socket=udp 3500007F:0035";
+        let clients = "socket=udp 0F02000A:0044";
+        assert_ports(&read(&[server, resolver, clients])).expect("as it should be");
+        assert_ports(&read(&[resolver])).expect_err("nobody on port 80");
+        let error = assert_ports(&read(&[server, "socket=tcp 00000000:0016"])).expect_err("an open port 22");
+        assert!(error.to_string().contains("22"), "{error}");
+    }
+}
