@@ -1,14 +1,18 @@
 //! `posthouse-image`: what of the image builder needs parsing or decisions. image/build and its stages call it.
 //!
-//! It decides and checks; it never builds, mounts or downloads a part of the image itself.
+//! It decides, checks and prunes the tree; it never builds, mounts or downloads a part of the image itself.
 
 mod boot_files;
+mod budget;
 mod config_txt;
 mod explain;
 mod manifest;
 mod mbr;
+mod modules;
 mod packages;
+mod removal;
 mod settle;
+mod size;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,6 +41,10 @@ enum Command {
     },
     /// Asserts that the boot partition holds what its config.txt makes the firmware load.
     CheckBoot(boot_files::Subject),
+    /// Removes from the tree what the image does without.
+    Trim(size::Trimming),
+    /// Explains the image's size, and holds it against the budget.
+    Size(size::Measured),
     /// Writes the manifest of a finished image.
     Manifest(manifest::Parts),
     /// Records that the image of a manifest was booted: in it, and for later images with the same kernel.
@@ -54,6 +62,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Settle(wanted) => print!("{}", settle::settle(&wanted)?),
         Command::Explain { stage, log, work_dir } => println!("{}", explain::explain(&stage, &log, &work_dir)),
         Command::CheckBoot(subject) => boot_files::check(&subject)?,
+        Command::Trim(parts) => size::trim(&parts)?,
+        Command::Size(parts) => size::report(&parts)?,
         Command::Manifest(parts) => manifest::write(&parts)?,
         Command::BootTested { manifest, tested_kernels } => manifest::record_boot(&manifest, tested_kernels)?,
     }

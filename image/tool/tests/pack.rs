@@ -31,6 +31,10 @@ impl Work {
         let identity = "Package: linux-image-6.12-arm64\nVersion: 6.12.1-1\nArchitecture: arm64\n";
         work.write("work/tree/var/lib/dpkg/status", &format!("{identity}Status: install ok installed\n"));
         work.write("work/packages.stanzas", &format!("{identity}SHA256: 0123\n"));
+        work.write(
+            "work/trim.json",
+            r#"{"modules": {"groups": [], "removed_count": 0, "removed_bytes": 0}, "removed": []}"#,
+        );
         work.write_disk();
         work
     }
@@ -105,7 +109,7 @@ fn image_hash_and_manifest_agree() {
     let work = Work::new();
     work.packed();
     let names: Vec<_> = content(&work.at("dist")).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, [".img.xz", ".img.xz.sha256", ".manifest.json"].map(|end| format!("{NAME}{end}")));
+    assert_eq!(names, [".img.xz", ".img.xz.sha256", ".manifest.json", ".size.md"].map(|end| format!("{NAME}{end}")));
     run(Command::new("sha256sum")
         .args(["--check", "--strict"])
         .arg(format!("{NAME}.img.xz.sha256"))
@@ -191,5 +195,22 @@ fn a_cut_while_compressing_leaves_the_last_image_alone() {
     let path = format!("PATH={}:{}", work.at("bin").display(), std::env::var("PATH").expect("PATH"));
     let output = work.pack(&["env", &path, &stage()]);
     assert!(!output.status.success(), "the cut did not cut");
+    assert!(content(&work.at("dist")) == before, "dist/ has changed");
+}
+
+#[test]
+fn an_image_past_its_budget_never_gets_into_dist() {
+    let work = Work::new();
+    work.packed();
+    let before = content(&work.at("dist"));
+    let group = r#"{"name": "all", "reason": "x", "count": 1, "bytes": 1000000000}"#;
+    work.write(
+        "work/trim.json",
+        &format!(r#"{{"modules": {{"groups": [{group}], "removed_count": 0, "removed_bytes": 0}}, "removed": []}}"#),
+    );
+    let output = work.pack(&[&stage()]);
+    assert!(!output.status.success(), "it was taken");
+    let words = text(&output.stderr);
+    assert!(words.contains("posthouse image: over budget: modules_bytes is 1000000000, "), "{words}");
     assert!(content(&work.at("dist")) == before, "dist/ has changed");
 }
