@@ -47,9 +47,7 @@ impl Selftest {
                 "block" => report
                     .blocks
                     .extend(words(value).and_then(|[name, size]: [String; 2]| Some((name, size.parse().ok()?)))),
-                "sysctl" => {
-                    report.sysctls.extend(value.split_once(' ').map(|(name, now)| (name.to_owned(), now.to_owned())))
-                }
+                "sysctl" => report.sysctls.extend(setting(value)),
                 "thread" => report.threads.extend(thread(value)),
                 "socket" => report.sockets.extend(words(value)),
                 "end" => is_whole = true,
@@ -91,6 +89,12 @@ impl Selftest {
         ensure!(options.split(',').any(|option| option == "rw"), "{device} is mounted {options}, not for writing");
         Ok(())
     }
+}
+
+/// A kernel setting and its value, which may hold blanks.
+fn setting(value: &str) -> Option<(String, String)> {
+    let (name, in_force) = value.split_once(' ')?;
+    Some((name.to_owned(), in_force.to_owned()))
 }
 
 fn thread(value: &str) -> Option<Thread> {
