@@ -31,6 +31,20 @@ const REPORT_LIMIT: Duration = Duration::from_secs(240);
 /// A first boot makes p4 as long as the rest of this card.
 const CARD_SIZE: &str = "8G";
 
+/// A port that nobody has a reason to open: ssh's.
+const SHUT: u16 = 22;
+
+/// A refusal comes within milliseconds, also from an emulated box.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// This machine's ports that lead to the box's.
+struct Doors {
+    /// To the server's.
+    open: u16,
+    /// To [`SHUT`].
+    shut: u16,
+}
+
 /// What one boot showed.
 pub struct Boot {
     pub report: Selftest,
@@ -120,11 +134,11 @@ impl<'a> Bench<'a> {
         name: &str,
         people: impl AsyncFnOnce(&ServerUrl) -> anyhow::Result<T>,
     ) -> anyhow::Result<Evening<T>> {
-        let port = free_port()?;
+        let doors = Doors { open: free_port()?, shut: free_port()? };
         let log = self.disk.folder.join(format!("{name}.log"));
-        let mut machine = Machine::start(&self.arguments(port)?, &log)?;
+        let mut machine = Machine::start(&self.arguments(&doors)?, &log)?;
         println!("test-image: {name}: console in {}", log.display());
-        let evening = self.evening(&mut machine, port, people).await;
+        let evening = self.evening(&mut machine, &doors, people).await;
         let evening = evening.with_context(|| name.to_owned()).inspect_err(|_| crate::console::show_end(&log));
         machine.cut_power().await?;
         evening
@@ -133,10 +147,10 @@ impl<'a> Bench<'a> {
     async fn evening<T>(
         &self,
         machine: &mut Machine,
-        port: u16,
+        doors: &Doors,
         people: impl AsyncFnOnce(&ServerUrl) -> anyhow::Result<T>,
     ) -> anyhow::Result<Evening<T>> {
-        machine.wait_for("/healthz", BOOT_LIMIT, async |_| health(port).await).await?;
+        machine.wait_for("/healthz", BOOT_LIMIT, async |_| health(doors.open).await).await?;
         let power_to_healthz = machine.running_for();
         let report = machine
             .wait_for("the box's report on its boot", REPORT_LIMIT, async |console| Selftest::read(console))
@@ -146,12 +160,13 @@ impl<'a> Bench<'a> {
         tuning::assert_sysctls(&report)?;
         tuning::assert_threads(&report)?;
         tuning::assert_ports(&report)?;
-        let server = format!("http://127.0.0.1:{port}").parse()?;
+        assert_silent(doors.shut).await?;
+        let server = format!("http://127.0.0.1:{}", doors.open).parse()?;
         let outcome = people(&server).await?;
         Ok(Evening { boot: Boot { report, power_to_healthz }, outcome })
     }
 
-    fn arguments(&self, port: u16) -> anyhow::Result<Vec<String>> {
+    fn arguments(&self, doors: &Doors) -> anyhow::Result<Vec<String>> {
         let credential = |name: &str| format!("name=opt/io.systemd.credentials/{name}");
         let arguments = [
             "-machine",
@@ -173,7 +188,10 @@ impl<'a> Bench<'a> {
             "-device",
             "virtio-blk-pci,drive=card",
             "-netdev",
-            &format!("user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:80"),
+            &format!(
+                "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{}-:80,hostfwd=tcp:127.0.0.1:{}-:{SHUT}",
+                doors.open, doors.shut
+            ),
             "-device",
             "virtio-net-pci,romfile=,netdev=net",
             "-fw_cfg",
@@ -183,6 +201,15 @@ impl<'a> Bench<'a> {
         ];
         Ok(arguments.map(str::to_owned).to_vec())
     }
+}
+
+/// A port that nobody listens on says nothing: the firewall drops what comes there. Without it the box would refuse, and QEMU
+/// would end the connection.
+async fn assert_silent(port: u16) -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.context("connecting to QEMU's forwarded port")?;
+    let heard = tokio::time::timeout(SILENCE, stream.read(&mut [0; 1])).await;
+    ensure!(heard.is_err(), "the box answers on port {SHUT} ({heard:?}): the firewall is not in force");
+    Ok(())
 }
 
 /// Something when the box says that messages can become durable.
