@@ -76,6 +76,22 @@ impl Selftest {
         Ok(())
     }
 
+    /// Nothing writes to root, so no power cut can damage it.
+    pub fn assert_root_is_read_only(&self) -> anyhow::Result<()> {
+        let root = self.mounts.iter().find(|[_, place, ..]| place == "/").context("the report lacks root's mount")?;
+        ensure!(root[3].split(',').any(|option| option == "ro"), "root is mounted {}, not read-only", root[3]);
+        Ok(())
+    }
+
+    /// The box is the one that it was: to its programs, to the network's DHCP server.
+    pub fn assert_same_box(&self, before: &Self) -> anyhow::Result<()> {
+        for name in ["machine_id", "lease"] {
+            let (was, is) = (before.text(name)?, self.text(name)?);
+            ensure!(!is.is_empty() && is == was, "{name} was {was:?} and is {is:?} after a power cut");
+        }
+        Ok(())
+    }
+
     /// The partitions of the first boot are there: p3 in reserve, p4 mounted for writing under the server's data.
     pub fn assert_data_partition(&self, disk: &str) -> anyhow::Result<()> {
         let partition = |number: u8| format!("{disk}{number}");
@@ -133,6 +149,25 @@ mod tests {
         report.assert_healthy().expect("healthy");
         report.assert_data_partition("vda").expect("partitions");
         assert_eq!(report.number("serving_us").expect("a number"), 41_000_000);
+    }
+
+    #[test]
+    fn a_root_that_is_written_to_is_named() {
+        read(CONSOLE).assert_root_is_read_only().expect_err("rw");
+        read(&CONSOLE.replace("/ ext4 rw", "/ ext4 ro")).assert_root_is_read_only().expect("ro");
+    }
+
+    #[test]
+    fn another_identity_is_named() {
+        let box_of = |id: &str, lease: &str| {
+            read(&format!("posthouse-selftest: machine_id={id}\nposthouse-selftest: lease={lease}\n{CONSOLE}"))
+        };
+        let first = box_of("1", "ADDRESS=2");
+        box_of("1", "ADDRESS=2").assert_same_box(&first).expect("the same");
+        for other in [box_of("2", "ADDRESS=2"), box_of("1", "ADDRESS=3"), read(CONSOLE)] {
+            other.assert_same_box(&first).expect_err("another box");
+        }
+        box_of("1", "").assert_same_box(&box_of("1", "")).expect_err("no lease at all");
     }
 
     #[test]

@@ -64,6 +64,7 @@ pub async fn test(dist: &Dist, disk: &Disk) -> anyhow::Result<()> {
     let first = bench.power_on("first-boot", async |server| talk(server, &people).await).await?;
     let (tokens, sent) = first.outcome;
     let second = bench.power_on("second-boot", async |server| remember(server, &tokens, &sent).await).await?;
+    second.boot.report.assert_same_box(&first.boot.report)?;
     report::print(dist, &first.boot, &second.boot)?;
     report::record(dist).await
 }
@@ -157,6 +158,7 @@ impl<'a> Bench<'a> {
             .await?;
         report.assert_healthy()?;
         report.assert_data_partition("vda")?;
+        report.assert_root_is_read_only()?;
         tuning::assert_sysctls(&report)?;
         tuning::assert_threads(&report)?;
         tuning::assert_ports(&report)?;
