@@ -11,7 +11,7 @@ use posthouse_e2e::{Device, Site};
 use posthouse_protocol::{ClientMsgId, ConversationId, Message, SendResult};
 
 /// How often the server is killed; `POSTHOUSE_TEST_CYCLES` asks for more.
-const CYCLES: usize = 6;
+const CYCLES: usize = 5;
 
 /// Most acknowledgements in a cycle. With texts of some KiB on average that is more than one of the log's
 /// segments holds, so that kills also hit the change to the next.
