@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use posthouse_client::{Client, Events, ServerUrl, new_client_msg_id};
 use posthouse_protocol::{
     Connect, ConnectParams, ConversationsDirect, ConversationsDirectParams, Event, History, HistoryParams, Login,
-    LoginParams, Message, Send, SendParams, SendResult, Seq, Token, Username,
+    LoginParams, Message, Send, SendParams, SendResult, Seq, Token, Username, limits,
 };
 
 /// An emulated box hashes passwords slowly; a call that takes longer has been lost.
@@ -76,6 +76,27 @@ impl Device {
             let message = self.receive().await?;
             if message.seq >= seq {
                 return Ok(message);
+            }
+        }
+    }
+
+    /// All messages with one other person, however many, oldest first.
+    pub async fn whole_history(&self, with_whom: &str) -> anyhow::Result<Vec<Message>> {
+        let conversation =
+            bounded("conversations.direct", self.client.call::<ConversationsDirect>(&with(with_whom)?)).await?;
+        let mut messages: Vec<Message> = Vec::new();
+        loop {
+            let before = messages.first().map(|message| message.seq);
+            let params = HistoryParams {
+                conversation_id: conversation.conversation_id,
+                before,
+                limit: Some(limits::HISTORY_LIMIT_MAX),
+            };
+            let page = bounded("history", self.client.call::<History>(&params)).await?;
+            ensure!(!page.messages.is_empty() || !page.has_more, "an empty page of history with more behind it");
+            messages.splice(0..0, page.messages);
+            if !page.has_more {
+                return Ok(messages);
             }
         }
     }

@@ -9,6 +9,7 @@ mod machine;
 mod pi4;
 mod report;
 mod selftest;
+mod storm;
 mod tuning;
 mod virt;
 
@@ -30,6 +31,9 @@ struct Arguments {
     /// The image's manifest; the image lies beside it.
     #[arg(long)]
     manifest: PathBuf,
+    /// How often the power is cut while messages are being written; each takes one more boot.
+    #[arg(long, default_value_t = 1)]
+    cuts: u32,
     /// Where the unpacked image, the overlays and the serial logs go.
     #[arg(long)]
     work: PathBuf,
@@ -53,7 +57,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     );
     let disk = dist.unpack(&arguments.work).await?;
     match arguments.machine {
-        Machine::Virt => virt::test(&dist, &disk).await,
+        Machine::Virt => virt::test(&dist, &disk, arguments.cuts).await,
         Machine::Raspi4b => pi4::test(&disk).await,
     }
 }

@@ -10,16 +10,16 @@ use crate::selftest::Selftest;
 use crate::virt::Boot;
 
 /// Prints what was measured. Timings are QEMU's on this machine, a multiple of a Pi's.
-pub fn print(dist: &Dist, first: &Boot, second: &Boot) -> anyhow::Result<()> {
+pub fn print(dist: &Dist, first: &Boot, last: &Boot) -> anyhow::Result<()> {
     let manifest = &dist.manifest;
     let kernel = first.report.text("kernel")?;
     println!("\ntest-image: passed, base {}, kernel {kernel}, QEMU virt, 2 cores of a Cortex-A72, 2 GB", manifest.base);
     println!(
-        "  two people talked; all acknowledged messages were there after a power cut; no failed unit in either boot\n"
+        "  two people talked; all acknowledged messages were there after each power cut; no failed unit in any boot\n"
     );
-    row("", "first boot", "second boot");
+    row("", "first boot", "last boot");
     let per_boot = |name: &str, read: fn(&Boot) -> anyhow::Result<String>| -> anyhow::Result<()> {
-        row(name, &read(first)?, &read(second)?);
+        row(name, &read(first)?, &read(last)?);
         Ok(())
     };
     per_boot("power on to /healthz", |boot| Ok(seconds(boot.power_to_healthz)))?;

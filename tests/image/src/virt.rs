@@ -20,6 +20,7 @@ use crate::dist::{Disk, Dist, run};
 use crate::machine::Machine;
 use crate::report;
 use crate::selftest::Selftest;
+use crate::storm;
 use crate::tuning;
 
 /// From power to `/healthz`; some 45 s on two idle cores, several times that on busy ones.
@@ -58,21 +59,38 @@ struct Bench<'a> {
     accounts: PathBuf,
 }
 
-pub async fn test(dist: &Dist, disk: &Disk) -> anyhow::Result<()> {
-    let people = [Person { name: "anna", password: password()? }, Person { name: "ben", password: password()? }];
+/// The first evening ends with a cut after an acknowledgement, each of `cuts` more in the middle of writing.
+pub async fn test(dist: &Dist, disk: &Disk, cuts: u32) -> anyhow::Result<()> {
+    let people = ["anna", "ben", "carol"].map(|name| Ok(Person { name, password: password()? }));
+    let people = people.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     let bench = Bench::set_up(disk, &people).await?;
-    let first = bench.power_on("first-boot", async |server| talk(server, &people).await).await?;
+    let first = bench.power_on("first-boot", async |server| talk(server, &people[0], &people[1]).await).await?;
     let (tokens, sent) = first.outcome;
-    let second = bench.power_on("second-boot", async |server| remember(server, &tokens, &sent).await).await?;
-    second.boot.report.assert_same_box(&first.boot.report)?;
-    report::print(dist, &first.boot, &second.boot)?;
+    let mut acknowledged = Vec::new();
+    for cut in 1..=cuts {
+        let name = format!("cut-{cut}");
+        let storm = async |server: &ServerUrl| {
+            storm::verify(server, tokens[0].clone(), "carol", &acknowledged).await?;
+            storm::begin(server, tokens[0].clone(), "carol", &name).await
+        };
+        let evening = bench.power_on(&name, storm).await?;
+        evening.boot.report.assert_same_box(&first.boot.report)?;
+        acknowledged.extend(evening.outcome.acknowledged().await?);
+    }
+    let remember = async |server: &ServerUrl| {
+        storm::verify(server, tokens[0].clone(), "carol", &acknowledged).await?;
+        remember(server, &tokens, &sent).await
+    };
+    let last = bench.power_on("last-boot", remember).await?;
+    last.boot.report.assert_same_box(&first.boot.report)?;
+    report::print(dist, &first.boot, &last.boot)?;
     report::record(dist).await
 }
 
 /// The first evening: both log in, talk both ways, and the power goes right after an acknowledgement.
-async fn talk(server: &ServerUrl, people: &[Person; 2]) -> anyhow::Result<([Token; 2], Vec<Message>)> {
-    let mut anna = Device::log_in(server, &people[0]).await?;
-    let mut ben = Device::log_in(server, &people[1]).await?;
+async fn talk(server: &ServerUrl, anna: &Person, ben: &Person) -> anyhow::Result<([Token; 2], Vec<Message>)> {
+    let mut anna = Device::log_in(server, anna).await?;
+    let mut ben = Device::log_in(server, ben).await?;
     let mut sent = Vec::new();
     let acknowledged = anna.send("ben", "Are the horses ready?").await?;
     sent.push(ben.receive().await?);
