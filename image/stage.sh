@@ -17,7 +17,7 @@ note() {
 check_tools() {
   local tool
   local -a missing=()
-  for tool in mmdebstrap tar mke2fs sfdisk mformat mcopy mkfs.vfat xz gpg curl cargo git flock setsid unshare; do
+  for tool in mmdebstrap tar mke2fs sfdisk mformat mcopy mkfs.vfat debugfs bmaptool xz gpg curl cargo git flock setsid unshare; do
     PATH=$PATH:/usr/sbin:/sbin command -v "$tool" >/dev/null || missing+=("$tool")
   done
   ((${#missing[@]} == 0)) || fail "missing: ${missing[*]}; 'make image' installs what the build needs"

@@ -10,6 +10,7 @@ mod manifest;
 mod mbr;
 mod modules;
 mod packages;
+mod release;
 mod removal;
 mod settle;
 mod size;
@@ -47,6 +48,8 @@ enum Command {
     Size(size::Measured),
     /// Writes the manifest of a finished image.
     Manifest(manifest::Parts),
+    /// Writes an image's bill of materials and its entry for Raspberry Pi Imager.
+    Release(release::Papers),
     /// Records that the image of a manifest was booted: in it, and for later images with the same kernel.
     BootTested {
         #[arg(long)]
@@ -65,6 +68,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Trim(parts) => size::trim(&parts)?,
         Command::Size(parts) => size::report(&parts)?,
         Command::Manifest(parts) => manifest::write(&parts)?,
+        Command::Release(papers) => release::write(&papers)?,
         Command::BootTested { manifest, tested_kernels } => manifest::record_boot(&manifest, tested_kernels)?,
     }
     Ok(())

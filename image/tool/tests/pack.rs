@@ -12,6 +12,8 @@ mod fixture;
 use fixture::{checkout, run, text};
 
 const NAME: &str = "posthouse-1.2.3-pi4";
+const ENDS: [&str; 7] =
+    ["cdx.json", "img.bmap", "img.xz", "img.xz.sha256", "manifest.json", "rpi-imager-manifest", "size.md"];
 /// FIPS 180-4's example: SHA-256 of "abc", here the kernel.
 const KERNEL_HASH: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
@@ -30,6 +32,7 @@ impl Work {
         work.write("work/tree/var/lib/dpkg/info/linux-image-6.12-arm64.list", "/.\n/boot/vmlinuz-6.12-arm64\n");
         let identity = "Package: linux-image-6.12-arm64\nVersion: 6.12.1-1\nArchitecture: arm64\n";
         work.write("work/tree/var/lib/dpkg/status", &format!("{identity}Status: install ok installed\n"));
+        work.write("work/crates", "posthouse-server v0.1.0\n");
         work.write("work/packages.stanzas", &format!("{identity}SHA256: 0123\n"));
         work.write(
             "work/trim.json",
@@ -109,7 +112,7 @@ fn image_hash_and_manifest_agree() {
     let work = Work::new();
     work.packed();
     let names: Vec<_> = content(&work.at("dist")).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, [".img.xz", ".img.xz.sha256", ".manifest.json", ".size.md"].map(|end| format!("{NAME}{end}")));
+    assert_eq!(names, ENDS.map(|end| format!("{NAME}.{end}")));
     run(Command::new("sha256sum")
         .args(["--check", "--strict"])
         .arg(format!("{NAME}.img.xz.sha256"))

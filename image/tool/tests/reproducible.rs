@@ -48,6 +48,7 @@ impl Work {
         let identity = "Package: linux-image-6.12-arm64\nVersion: 6.12.1-1\nArchitecture: arm64\n";
         work.write("work/tree/var/lib/dpkg/info/linux-image-6.12-arm64.list", "/boot/vmlinuz-6.12-arm64\n");
         work.write("work/tree/var/lib/dpkg/status", &format!("{identity}Status: install ok installed\n"));
+        work.write("work/crates", "posthouse-server v0.1.0\n");
         work.write("work/packages.stanzas", &format!("{identity}SHA256: 0123\n"));
         work.write(
             "work/trim.json",
@@ -97,6 +98,7 @@ impl Work {
             ])
             .envs([("VERSION", "1.2.3"), ("COMMIT", "0123abcd"), ("IMAGE_NAME", NAME), ("DISK_ID", DISK_ID)])
             .env("SOURCE_DATE_EPOCH", EPOCH.to_string())
+            .env("POSTHOUSE_RELEASE_ADDRESS", "https://example.org")
             .env("TOOL", env!("CARGO_BIN_EXE_posthouse-image"))
             .env("POSTHOUSE_ROOT", checkout())
             .env("WORK", self.at("work"))
@@ -139,7 +141,7 @@ fn the_same_tree_gives_the_same_bytes() {
     for file in ["work/boot.fat", "work/root.ext4", "work/disk.img"] {
         assert_eq!(first.sum(file), second.sum(file), "{file} differs");
     }
-    for end in ["img.xz", "img.xz.sha256", "size.md", "manifest.json"] {
+    for end in ["img.xz", "img.xz.sha256", "img.bmap", "size.md", "manifest.json", "cdx.json", "rpi-imager-manifest"] {
         let file = format!("dist/{NAME}.{end}");
         assert_eq!(first.sum(&file), second.sum(&file), "{file} differs");
     }
