@@ -89,18 +89,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         in_time(self.write_timeout, self.stream.send(Message::Ping(Bytes::new()))).await
     }
 
-    /// Closes with a code and waits a little for the other side, so that the code arrives before the
-    /// socket goes.
+    /// Closes with a code, behind what waits to be written, and waits a little for the other side, so that
+    /// the code arrives before the socket goes.
     pub async fn close(&mut self, code: u16, reason: &'static str) {
         let frame = CloseFrame { code: code.into(), reason: reason.into() };
+        // A slow reader takes as long for this as for any other write.
+        if in_time(self.write_timeout, self.stream.close(Some(frame))).await.is_err() {
+            return;
+        }
         let goodbye = async {
-            self.stream.close(Some(frame)).await?;
             while let Some(Ok(message)) = self.stream.next().await {
                 if message.is_close() {
                     return Ok(());
                 }
             }
-            self.drain().await.map_err(Error::Io)
+            self.drain().await
         };
         // It is over either way; a peer that is gone has nothing to be told.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
