@@ -4,14 +4,17 @@
 //! Only root and the server's own user get an answer; the kernel says who asks. Writes through the
 //! router; nothing imports it but the composition.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use posthouse_protocol::admin::{AccountAdd, LINE_LEN_MAX};
 use posthouse_protocol::{Account, ErrorBody, ErrorCode, Method, Outgoing, RequestHead};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::router::Router;
 use crate::shutdown::Shutdown;
@@ -23,26 +26,51 @@ pub struct Admin {
     path: PathBuf,
 }
 
+/// Clients at once: an administrator and a script or two.
+const CLIENTS_MAX: usize = 8;
+
+/// A client that says nothing for this long is gone.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// After a failed accept (no descriptors left, say) the next one waits this long, instead of spinning.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
 /// Makes the socket, in place of one that a dead server left.
 pub fn bind(path: &Path) -> anyhow::Result<Admin> {
     let context = || format!("cannot make the administration socket {}", path.display());
-    // The database's lock has been taken by now, so whatever is there belongs to nobody alive.
-    if path.try_exists().with_context(context)? {
-        std::fs::remove_file(path).with_context(context)?;
-    }
+    remove_dead_socket(path).with_context(context)?;
     let listener = UnixListener::bind(path).with_context(context)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).with_context(context)?;
     Ok(Admin { listener, path: path.to_owned() })
 }
 
+/// Removes a socket that nobody answers at, and nothing else.
+fn remove_dead_socket(path: &Path) -> anyhow::Result<()> {
+    let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    anyhow::ensure!(found.file_type().is_socket(), "there is something else at this path: move it away");
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => anyhow::bail!("another server answers there: give this one its own --admin-socket"),
+        Err(_) => Ok(std::fs::remove_file(path)?),
+    }
+}
+
 impl Admin {
-    /// Serves until the server stops, one request after the other: an administrator types them.
+    /// Serves until the server stops.
     pub async fn serve(self, router: Router, mut stopping: Shutdown) {
+        let places = Arc::new(Semaphore::new(CLIENTS_MAX));
         loop {
             tokio::select! {
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => { tokio::spawn(serve_stream(stream, router.clone())); }
-                    Err(error) => tracing::warn!(%error, "the administration socket failed to accept"),
+                    Ok((stream, _)) => {
+                        // One too many is closed without an answer.
+                        if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                            tokio::spawn(serve_stream(stream, router.clone(), place));
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the administration socket failed to accept");
+                        tokio::time::sleep(ACCEPT_RETRY).await;
+                    }
                 },
                 () = stopping.requested() => break,
             }
@@ -52,7 +80,7 @@ impl Admin {
     }
 }
 
-async fn serve_stream(stream: UnixStream, router: Router) {
+async fn serve_stream(stream: UnixStream, router: Router, _place: OwnedSemaphorePermit) {
     if let Err(error) = answer_lines(stream, &router).await {
         tracing::debug!(%error, "an administration client left early");
     }
@@ -65,7 +93,9 @@ async fn answer_lines(mut stream: UnixStream, router: &Router) -> std::io::Resul
     loop {
         let mut line = Vec::new();
         let limit = u64::try_from(LINE_LEN_MAX).unwrap_or(u64::MAX);
-        if (&mut reader).take(limit).read_until(b'\n', &mut line).await? == 0 {
+        let mut limited = (&mut reader).take(limit);
+        let read = tokio::time::timeout(IDLE_TIMEOUT, limited.read_until(b'\n', &mut line));
+        if read.await.map_err(std::io::Error::other)?? == 0 {
             return Ok(());
         }
         let cut_off = line.len() == LINE_LEN_MAX && !line.ends_with(b"\n");

@@ -23,6 +23,28 @@ fn the_socket_is_for_its_owner_and_group_and_gone_after_a_stop() {
 }
 
 #[test]
+fn what_is_no_dead_socket_is_left_alone_at_the_path_of_the_socket() {
+    let site = Site::new();
+    let refused = |path: &std::path::Path, advice: &str| {
+        let mut command = site.command();
+        command.arg("--admin-socket").arg(path);
+        let stopped = Server::start(command, path.to_owned()).err().expect("it must refuse");
+        assert_eq!(stopped.status.code(), Some(1));
+        let named = stopped.log.contains(&path.display().to_string());
+        assert!(named && stopped.log.contains(advice), "{}", stopped.log);
+    };
+    let notes = site.path("notes.txt");
+    std::fs::write(&notes, "important").expect("a file");
+    refused(&notes, "move it away");
+    assert_eq!(std::fs::read_to_string(&notes).expect("it is there"), "important");
+
+    let other = Site::new();
+    let server = other.start();
+    refused(&other.admin_socket(), "another server answers there");
+    server.add_account("anna");
+}
+
+#[test]
 fn a_socket_that_a_killed_server_left_is_replaced() {
     let site = Site::new();
     site.start().kill();
