@@ -45,9 +45,8 @@ where
         heard: Instant::now(),
     };
     let ended = connection.run(&mut stopping).await;
-    if let Some(account) = connection.session.account() {
-        router.disconnect(account, caller.origin);
-    }
+    // Also where `connect` was still under way: it may have come half way.
+    router.disconnect(caller.origin);
     if let Err(Ended::Close(code, reason)) = ended {
         connection.socket.close(code, reason).await;
     }

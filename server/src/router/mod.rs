@@ -89,8 +89,8 @@ impl Router {
     }
 
     /// Forgets a session; its events go to nobody from here on.
-    pub fn disconnect(&self, account: &Account, origin: Origin) {
-        self.inner.registry.remove(account.account_id, origin);
+    pub fn disconnect(&self, origin: Origin) {
+        self.inner.registry.remove(origin);
     }
 
     /// Makes an account.
