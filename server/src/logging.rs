@@ -46,7 +46,8 @@ fn log_panics() {
         let database = DATABASE.get().map_or_else(|| "posthouse.redb".to_owned(), |file| file.display().to_string());
         tracing::error!(
             "a broken invariant stops the server: {panicked}. If that comes back at every start, the database \
-             {database} may be damaged: restore a copy of it, or move it away to start with an empty one"
+             {database} may be damaged: restore a copy of it, or move it away to start with an empty one, in both cases \
+             together with its log (posthouse.wal.*)"
         );
         default(panic);
     }));

@@ -99,7 +99,8 @@ pub enum StoreError {
     /// Reading or writing failed while serving. Nothing that was not durable has been acknowledged.
     #[error(
         "posthouse.redb in the data folder failed: {0}. \
-         If it is damaged, restore a copy of it, or move it away to start with an empty one"
+         If it is damaged, restore a copy of it, or move it away to start with an empty one, in both cases together with \
+         its log (posthouse.wal.*)"
     )]
     Database(Box<redb::Error>),
     /// The store has stopped.
