@@ -40,6 +40,6 @@ pub const OUTBOX_LEN_MAX: usize = 256;
 /// A client that has not connected (see `connect`) this many seconds after the upgrade is closed.
 pub const CONNECT_TIMEOUT_S: u64 = 30;
 
-/// The server pings an idle connection after this many seconds and closes one that stays silent for
-/// twice as long. Below 60 s, the shortest idle timeout of common home routers.
+/// Every so many seconds the server pings a connection that is silent, and closes one that has been silent
+/// for twice as long or more. Below 60 s, the shortest idle timeout of common home routers.
 pub const PING_INTERVAL_S: u64 = 45;

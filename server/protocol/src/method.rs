@@ -30,7 +30,7 @@ macro_rules! method {
 }
 
 method! {
-    /// Exchanges user name and password for a device's token. Before `connect`.
+    /// Exchanges user name and password for a device's token. Needs no `connect`.
     Login = "login", LoginParams => LoginResult
 }
 method! {
