@@ -3,7 +3,7 @@
 # Variables for the image, given as `make image BASE=debian`; make hands them on to the scripts:
 #   BASE=auto|raspios|debian   where kernel and firmware come from
 #   VERSION=…                  the version in the image's name; the workspace's by default
-#   PROFILE=release|dev        dev adds the overlay for people who work on the image
+#   PROFILE=release|dev        dev compresses fast, for people who work on the image
 #   MACHINE=virt|raspi4b       the machine that test-image boots
 .DEFAULT_GOAL := help
 .PHONY: help image server-arm64 test test-image test-long run bench lock check clean

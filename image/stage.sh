@@ -64,6 +64,8 @@ check_binfmt() {
 clean_leftovers() {
   in_namespace rm --recursive --force --one-file-system "$WORK/tmp" "$WORK/initramfs"
   rm --force "$DIST"/.posthouse-*
+  # Half a copy, of a build that was killed or met a full disk; an hour old, so that it is no other build's.
+  [[ ! -d $CACHE ]] || find "$CACHE" -maxdepth 2 -name '.fresh-*' -mmin +60 -exec rm --recursive --force {} +
   mkdir --parents "$WORK/tmp"
 }
 
