@@ -72,16 +72,23 @@ async fn conversations(output: Output) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Until interrupted: that is its ordinary end, and works also where a script started it with the signal ignored.
 async fn listen(output: Output) -> anyhow::Result<()> {
     let (_client, mut events) = connect().await?;
+    let interrupted = tokio::signal::ctrl_c();
+    tokio::pin!(interrupted);
     output.listening();
-    while let Some(event) = events.next().await {
+    loop {
+        let event = tokio::select! {
+            event = events.next() => event,
+            caught = &mut interrupted => return caught.context("can't wait for an interrupt"),
+        };
         match event {
-            Event::Message(message) => output.message(&message),
-            Event::Restarting(_) => bail!("the server is restarting"),
+            Some(Event::Message(message)) => output.message(&message),
+            Some(Event::Restarting(_)) => bail!("the server is restarting"),
+            None => bail!("the connection to the server ended"),
         }
     }
-    bail!("the connection to the server ended")
 }
 
 /// A connected session of the kept log-in.
