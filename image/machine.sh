@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# What this machine must be able to do before a build begins: programs, arm64 emulation. Sourced by image/build.
+# What this machine must be able to do before a build begins: programs, user namespaces, arm64 emulation. Sourced by image/build.
 #
-# Inputs:  `fail` of stage.sh; the machine.
+# Inputs:  `fail` and `in_namespace` of stage.sh; the machine.
 # Outputs: none; where something is missing, one line that says what to do, and the build's end.
 
 check_tools() {
@@ -11,6 +11,19 @@ check_tools() {
     PATH=$PATH:/usr/sbin:/sbin command -v "$tool" >/dev/null || missing+=("$tool")
   done
   ((${#missing[@]} == 0)) || fail "missing: ${missing[*]}; 'make image' installs what the build needs"
+}
+
+# An ordinary user gives files to other users, and mounts, as root of a user namespace. Some systems keep that from him.
+check_namespace() {
+  local restriction=/proc/sys/kernel/apparmor_restrict_unprivileged_userns user
+  ((EUID != 0)) || return 0
+  ! in_namespace unshare --mount --propagation private -- true 2>/dev/null || return 0
+  user=$(id --user --name 2>/dev/null || id --user)
+  [[ ! -e $restriction || $(<"$restriction") == 0 ]] \
+    || fail "this machine keeps user namespaces from $user; as root, run: sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+  { grep --quiet "^$user:" /etc/subuid && grep --quiet "^$user:" /etc/subgid; } 2>/dev/null \
+    || fail "$user has no user ids to lend; as root, run: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $user"
+  fail "this machine gives $user no user namespace with mounts; run the build as root"
 }
 
 # arm64 programs run here through qemu-user, which the kernel has to know. Root registers it; others are told how.

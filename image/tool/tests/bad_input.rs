@@ -232,3 +232,14 @@ fn a_machine_without_emulation_is_told_what_to_run() {
     let line = refusal(&in_private_mounts(&builder, &words));
     assert!(line.contains("can't run arm64 programs; install qemu-user-static and, as root, run: "), "{line}");
 }
+
+#[test]
+fn a_user_who_gets_no_user_namespace_is_told_what_root_has_to_do() {
+    let builder = Builder::new();
+    let mut command = builder.command("unshare", "http://127.0.0.1:1/debian");
+    // Somebody with a user's rights and no ids to lend.
+    command.args(["--user", "--map-user=1000", "--map-group=1000", "--", "image/build"]);
+    let line = refusal(&command.output().expect("unshare"));
+    assert!(line.contains("user namespace") || line.contains("user ids"), "{line}");
+    assert!(line.contains("as root"), "{line}");
+}
