@@ -42,7 +42,7 @@ prepare_environment() {
 # What an earlier, killed run left. Never follows a mount out of the folder.
 clean_leftovers() {
   in_namespace rm --recursive --force --one-file-system "$WORK/tmp" "$WORK/initramfs"
-  rm --force "$DIST"/.posthouse-*
+  rm --recursive --force "$DIST"/.posthouse-*
   # Half a copy, of a build that was killed or met a full disk; an hour old, so that it is no other build's.
   [[ ! -d $CACHE ]] || find "$CACHE" -maxdepth 2 -name '.fresh-*' -mmin +60 -exec rm --recursive --force {} +
   mkdir --parents "$WORK/tmp"

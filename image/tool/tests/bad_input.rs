@@ -192,6 +192,16 @@ fn a_killed_build_is_cleaned_up_by_the_next() {
 }
 
 #[test]
+fn what_a_build_left_that_was_killed_over_its_last_step_goes() {
+    let builder = Builder::new();
+    let half = builder.at("dist/.posthouse-4711");
+    fs::create_dir_all(&half).expect("folder");
+    fs::write(half.join("posthouse-1.2.3-pi4.img.xz"), "half").expect("write");
+    assert!(refusal(&builder.build(&[])).contains("no network"), "the next run does not get as far");
+    assert!(builder.dist_is_empty());
+}
+
+#[test]
 fn two_builds_do_not_share_a_folder() {
     let builder = Builder::new();
     let mut child = builder.stuck(&silent_mirror());
