@@ -132,9 +132,12 @@ fn unknown_words_are_refused_with_the_known_ones() {
 #[test]
 fn unknown_options_and_stages_are_refused() {
     let builder = Builder::new();
-    for (arguments, words) in
-        [(["--quick", ""], "unknown option '--quick'"), (["--only", "99-nothing"], "unknown stage '99-nothing'")]
-    {
+    for (arguments, words) in [
+        (["--quick", ""], "unknown option '--quick'"),
+        (["--only", "99-nothing"], "unknown stage '99-nothing'"),
+        (["--fresh", "--only"], "--only wants a name behind it"),
+        (["--base", ""], "--base wants a name behind it"),
+    ] {
         let output = builder.command("image/build", "").args(arguments).output().expect("image/build");
         assert!(refusal(&output).contains(words), "{output:?}");
     }
