@@ -28,7 +28,7 @@ pub fn listeners(address: SocketAddr) -> anyhow::Result<Vec<TcpListener>> {
     if !passed.is_empty() {
         return Ok(passed);
     }
-    let listener = bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    let listener = bind(address).with_context(|| format!("cannot listen on {address} (--listen names another)"))?;
     Ok(vec![listener])
 }
 

@@ -196,6 +196,16 @@ fn what_cannot_be_done_is_said_in_one_line_with_status_1() {
 }
 
 #[test]
+fn without_a_terminal_the_other_way_to_give_a_password_is_named() {
+    let site = Site::new();
+    // Nothing is asked of a server before the password is there.
+    let mut command = std::process::Command::new("setsid");
+    command.arg("--wait").arg(binaries::client()).args(["login", "--server", "http://127.0.0.1:1", "anna"]);
+    let line = Running::start(command, &site.path("anna"), PASSWORD).ended().refused(1);
+    assert!(line.contains("cannot ask for the password") && line.contains("--password-stdin"), "{line}");
+}
+
+#[test]
 fn what_was_mistyped_is_explained_with_status_2() {
     let site = Site::new();
     let terminal = Terminal::new(site.path("anyone"));

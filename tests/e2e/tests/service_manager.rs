@@ -114,7 +114,7 @@ fn an_address_in_use_is_named() {
     command.arg("--data-dir").arg(site.data_dir()).args(["--listen", &address]);
     let stopped = Server::start(command, site.admin_socket()).err().expect("it must refuse");
     assert_eq!(stopped.status.code(), Some(1), "{stopped:?}");
-    let message = format!("cannot listen on {address}: Address already in use");
+    let message = format!("cannot listen on {address} (--listen names another): Address already in use");
     assert!(stopped.log.contains(&message), "{}", stopped.log);
 }
 

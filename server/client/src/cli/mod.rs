@@ -5,6 +5,7 @@ mod output;
 #[cfg(unix)]
 mod user;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use posthouse_client::ServerUrl;
 use posthouse_protocol::Username;
@@ -79,7 +80,8 @@ pub fn run() -> anyhow::Result<()> {
 /// A password from standard input, or asked for at the terminal without showing it.
 fn password(from_stdin: bool) -> anyhow::Result<String> {
     if !from_stdin {
-        return Ok(rpassword::prompt_password("Password: ")?);
+        return rpassword::prompt_password("Password: ")
+            .context("cannot ask for the password at a terminal (--password-stdin reads it from standard input)");
     }
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
