@@ -18,7 +18,7 @@ prepare_environment() {
   export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C.UTF-8 TZ=UTC
   umask 022
   (cd "$POSTHOUSE_ROOT" && cargo build --quiet --locked --package posthouse-image) \
-    || fail 'posthouse-image does not compile; see the lines above'
+    || fail 'cargo could not build posthouse-image; its lines above say why. If it reached no registry, run this again when it does'
   export TOOL=${CARGO_TARGET_DIR:-$POSTHOUSE_ROOT/target}/debug/posthouse-image
   local folder=${POSTHOUSE_WORK_DIR:-$POSTHOUSE_ROOT/target/image} settled
   # A stage that is run again alone belongs to the build that the folder holds, whatever was committed since.
