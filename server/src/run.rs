@@ -29,11 +29,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
 async fn chat(config: &Config) -> anyhow::Result<()> {
     logging::name_database(config.data_dir.join(FILE_NAME));
-    let StoreParts { store, published, mut ended } = Store::open(&config.data_dir)?;
+    let StoreParts { store, last_gseq, published, mut ended } = Store::open(&config.data_dir)?;
     let mut stop = StopSignal::catch()?;
     let listeners = service::listeners(config.listen)?;
     let addresses = addresses(&listeners);
-    let router = Router::new(store.clone());
+    let router = Router::new(store.clone(), last_gseq);
     let fan_out = tokio::spawn(router.clone().fan_out(published));
     let (shutdown, stopping) = shutdown::channel();
     let admin = admin::bind(&config.admin_socket)?;
@@ -44,8 +44,8 @@ async fn chat(config: &Config) -> anyhow::Result<()> {
     let handler = web_handler(store.clone());
     let doors = open(listeners, &Gate::new(Some(router), handler, stopping));
 
-    let messages = store.read(Snapshot::message_count).await?;
-    tracing::info!(version = VERSION, ?addresses, messages, data = %config.data_dir.display(), "serving");
+    let records = store.read(Snapshot::record_count).await?;
+    tracing::info!(version = VERSION, ?addresses, records, data = %config.data_dir.display(), "serving");
     service::ready("serving", addresses.first().copied());
     let failed = tokio::select! {
         signal = stop.received() => { tracing::info!(signal, "stopping"); None }

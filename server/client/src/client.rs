@@ -1,12 +1,12 @@
 //! One connection to a server: calls and their answers, and events.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use posthouse_protocol::{ErrorBody, Event, Incoming, Method, Request, RequestId, SUBPROTOCOL_JSON, limits};
+use posthouse_protocol::{ErrorBody, Incoming, Method, Push, Pushed, Request, RequestId, SUBPROTOCOL_JSON, limits};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -19,9 +19,6 @@ use crate::ServerUrl;
 
 /// A server on the local network answers within this time or is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Room for the longest list of conversations; every other answer fits into [`limits::FRAME_LEN_MAX`].
-const FRAME_LEN_MAX: usize = limits::HISTORY_LIMIT_MAX as usize * limits::FRAME_LEN_MAX;
 
 /// Events that may wait for the program; past it the connection is read no further.
 const EVENTS_LEN_MAX: usize = 1024;
@@ -53,17 +50,28 @@ pub enum ClientError {
 pub struct Client {
     calls: mpsc::Sender<Call>,
     next_id: Arc<AtomicU64>,
+    /// Why the connection ended.
+    reason: Arc<OnceLock<String>>,
 }
 
 /// What the server says unasked, in its order. `None` from [`Events::next`] means that the connection
 /// has ended.
 pub struct Events {
-    receiver: mpsc::Receiver<Event>,
+    receiver: mpsc::Receiver<Pushed>,
 }
 
 impl Events {
-    /// The next event.
-    pub async fn next(&mut self) -> Option<Event> {
+    /// The next event that this version knows.
+    pub async fn next(&mut self) -> Option<Push> {
+        loop {
+            if let Pushed::Known(push) = self.next_of_any_kind().await? {
+                return Some(push);
+            }
+        }
+    }
+
+    /// The next event, also one of a later version: its cursor counts.
+    pub async fn next_of_any_kind(&mut self) -> Option<Pushed> {
         self.receiver.recv().await
     }
 }
@@ -88,8 +96,8 @@ impl Client {
         let config = WebSocketConfig::default()
             .read_buffer_size(16 * 1024)
             .write_buffer_size(16 * 1024)
-            .max_message_size(Some(FRAME_LEN_MAX))
-            .max_frame_size(Some(FRAME_LEN_MAX));
+            .max_message_size(Some(limits::FRAME_LEN_MAX))
+            .max_frame_size(Some(limits::FRAME_LEN_MAX));
         // Frames are small and each is to leave at once: no Nagle.
         let connect = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
         let (stream, _) = tokio::time::timeout(CONNECT_TIMEOUT, connect)
@@ -98,9 +106,10 @@ impl Client {
             .map_err(|error| unreachable(explain(&error)))?;
         let (calls, calls_receiver) = mpsc::channel(limits::REQUESTS_IN_FLIGHT_MAX);
         let (events, receiver) = mpsc::channel(EVENTS_LEN_MAX);
-        let driver = Driver { stream, pending: HashMap::new(), events };
+        let reason = Arc::new(OnceLock::new());
+        let driver = Driver { stream, pending: HashMap::new(), events, reason: Arc::clone(&reason) };
         tokio::spawn(driver.run(calls_receiver));
-        Ok((Self { calls, next_id: Arc::new(AtomicU64::new(1)) }, Events { receiver }))
+        Ok((Self { calls, next_id: Arc::new(AtomicU64::new(1)), reason }, Events { receiver }))
     }
 
     /// Calls the method `M` and waits for its answer.
@@ -108,13 +117,30 @@ impl Client {
     /// # Errors
     /// `Refused` when the server says no; `Disconnected` when the outcome is unknown.
     pub async fn call<M: Method>(&self, params: &M::Params) -> Result<M::Result, ClientError> {
+        self.begin::<M>(params).await
+    }
+
+    /// The same in two steps: the request is made now, and goes out with the first poll of what is returned.
+    pub(crate) fn begin<M: Method>(
+        &self,
+        params: &M::Params,
+    ) -> impl Future<Output = Result<M::Result, ClientError>> + Send + use<M> {
         let id = RequestId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let frame = serde_json::to_string(&Request::<M>::new(id, params)).expect("requests have string keys");
         let (answer, receiver) = oneshot::channel();
         let gone = || ClientError::Disconnected("it was closed before".to_owned());
-        self.calls.send(Call { id, frame: frame.into(), answer }).await.map_err(|_| gone())?;
-        let result = receiver.await.map_err(|_| gone())??;
-        Incoming::result::<M>(&result).map_err(|error| ClientError::Answer(format!("{}: {error}", M::NAME)))
+        let calls = self.calls.clone();
+        async move {
+            calls.send(Call { id, frame: frame.into(), answer }).await.map_err(|_| gone())?;
+            let result = receiver.await.map_err(|_| gone())??;
+            Incoming::result::<M>(&result).map_err(|error| ClientError::Answer(format!("{}: {error}", M::NAME)))
+        }
+    }
+
+    /// Why the connection ended, if it has.
+    pub(crate) fn reason(&self) -> ClientError {
+        let reason = self.reason.get().cloned();
+        ClientError::Disconnected(reason.unwrap_or_else(|| "it ended".to_owned()))
     }
 }
 
@@ -122,12 +148,15 @@ impl Client {
 struct Driver {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     pending: HashMap<RequestId, oneshot::Sender<Answer>>,
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<Pushed>,
+    reason: Arc<OnceLock<String>>,
 }
 
 impl Driver {
     async fn run(mut self, mut calls: mpsc::Receiver<Call>) {
         let reason = self.drive(&mut calls).await;
+        // It is set here and nowhere else.
+        let _ = self.reason.set(reason.clone());
         calls.close();
         // What was queued but not written is as undecided, to its caller, as what was.
         while let Ok(call) = calls.try_recv() {
@@ -171,8 +200,8 @@ impl Driver {
             }
             // A program that drops its events wants none.
             Ok(Incoming::Event(event)) => drop(self.events.send(event).await),
-            // Answers to no request, events of later versions and what is no frame at all: pass over.
-            Ok(Incoming::Answer { id: None, .. } | Incoming::UnknownEvent(_)) | Err(_) => {}
+            // Answers to no request and what is no frame at all: pass over.
+            Ok(Incoming::Answer { id: None, .. }) | Err(_) => {}
         }
     }
 

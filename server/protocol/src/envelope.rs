@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::{ErrorBody, ErrorCode, Event, Method, RequestId};
+use crate::event::Pushed;
+use crate::{ErrorBody, ErrorCode, Method, Push, RequestId};
 
 /// A request as a client writes it: `{"id": 1, "method": "send", "params": {…}}`.
 #[derive(Debug, Serialize)]
@@ -82,10 +83,8 @@ pub enum Incoming {
         /// The unparsed result, or the error.
         outcome: Result<Box<RawValue>, ErrorBody>,
     },
-    /// A push.
-    Event(Event),
-    /// An event of a later version, to be passed over.
-    UnknownEvent(String),
+    /// Said unasked.
+    Event(Pushed),
 }
 
 #[derive(Deserialize)]
@@ -97,18 +96,15 @@ struct IncomingFields {
     #[serde(default)]
     error: Option<ErrorBody>,
     #[serde(default)]
-    event: Option<String>,
+    event: Option<serde::de::IgnoredAny>,
 }
 
 impl Incoming {
     /// Reads a frame from the server.
     pub fn parse(frame: &str) -> Result<Self, serde_json::Error> {
         let fields: IncomingFields = serde_json::from_str(frame)?;
-        if let Some(name) = fields.event {
-            return Ok(match serde_json::from_str(frame) {
-                Ok(event) => Self::Event(event),
-                Err(_) => Self::UnknownEvent(name),
-            });
+        if fields.event.is_some() {
+            return Push::parse(frame).map(Self::Event);
         }
         let outcome = match (fields.result, fields.error) {
             (Some(result), None) => Ok(result),

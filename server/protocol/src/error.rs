@@ -27,6 +27,8 @@ pub enum ErrorCode {
     AlreadyExists,
     /// The `client_msg_id` was used before for another message.
     Conflict,
+    /// What lies behind this cursor is no longer kept: drop what you hold and `sync` from `"0"`.
+    CursorExpired,
     /// The server is too busy; the same request may succeed later.
     Overloaded,
     /// The server is stopping, or its database fails; reconnect and try again.

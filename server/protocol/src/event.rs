@@ -1,10 +1,22 @@
-//! What the server says unasked: `{"event": NAME, "data": …}`.
+//! What the server says unasked: `{"event": NAME, "cursor": …, "data": …}`.
 
 use serde::{Deserialize, Serialize};
 
-use crate::Message;
+use crate::{Cursor, Message};
 
-/// A push from the server. Unknown events are to be passed over: later versions add some.
+/// An event with its place in the stream. What is durable has one and can be had again by `sync`; what is
+/// not is lost with the connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Push {
+    /// Where this client stands once it has taken the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<Cursor>,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What happened. Unknown events are to be passed over: later versions add some.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", content = "data", rename_all = "snake_case")]
 pub enum Event {
@@ -20,4 +32,39 @@ pub struct Restarting {
     /// How long to wait before reconnecting, in milliseconds; each client gets another number, so
     /// that they don't all come at once.
     pub retry_ms: u64,
+}
+
+/// What a client reads where an event stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// One that this version knows.
+    Known(Push),
+    /// One of a later version, to be passed over; its cursor counts nevertheless.
+    Unknown {
+        /// What it is called.
+        name: String,
+        /// Its place in the stream.
+        cursor: Option<Cursor>,
+    },
+}
+
+#[derive(Deserialize)]
+struct PushHead {
+    event: String,
+    #[serde(default)]
+    cursor: Option<Cursor>,
+}
+
+impl Push {
+    /// Reads an event, from a frame of its own or from the answer to `sync`.
+    ///
+    /// # Errors
+    /// Where it is no event at all.
+    pub fn parse(json: &str) -> Result<Pushed, serde_json::Error> {
+        let PushHead { event: name, cursor } = serde_json::from_str(json)?;
+        Ok(match serde_json::from_str(json) {
+            Ok(event) => Pushed::Known(Self { cursor, event }),
+            Err(_) => Pushed::Unknown { name, cursor },
+        })
+    }
 }

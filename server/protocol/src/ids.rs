@@ -47,6 +47,10 @@ numeric_id! {
     RequestId
 }
 numeric_id! {
+    /// One connection's session.
+    SessionId
+}
+numeric_id! {
     /// Milliseconds since 1970-01-01T00:00:00Z by the server's clock.
     TimestampMs
 }
@@ -55,6 +59,11 @@ numeric_id! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Cursor(pub String);
+
+/// Where a list goes on. Opaque: take it from a page, send it back for the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PageToken(pub String);
 
 /// The client's own name for a message, so that sending it again is harmless. Unique for a sender.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

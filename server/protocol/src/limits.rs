@@ -30,6 +30,18 @@ pub const HISTORY_LIMIT_MAX: u32 = 200;
 /// Messages in an answer to `history` that names no limit.
 pub const HISTORY_LIMIT_DEFAULT: u32 = 50;
 
+/// Most events in one answer to `sync`.
+pub const SYNC_LIMIT_MAX: u32 = 500;
+
+/// Events in an answer to `sync` that names no limit.
+pub const SYNC_LIMIT_DEFAULT: u32 = 200;
+
+/// Most entries in one page of any list.
+pub const PAGE_LIMIT_MAX: u32 = 200;
+
+/// Entries in a page of a list, where the request names no limit.
+pub const PAGE_LIMIT_DEFAULT: u32 = 100;
+
 /// Most requests of one connection that may be under way; past it the server reads no further until
 /// one is answered.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 64;

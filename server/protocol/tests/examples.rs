@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use posthouse_protocol::{
-    Connect, ConversationsDirect, ConversationsList, ErrorCode, History, Incoming, Login, Method, Ping, RequestHead,
-    RequestId, Send, admin,
+    Connect, ConversationsDirect, ConversationsGet, ConversationsList, ErrorCode, History, Incoming, Login, Method,
+    Ping, Pushed, RequestHead, RequestId, Send, Sync, admin,
 };
 use serde_json::Value;
 
@@ -32,8 +32,10 @@ fn methods() -> HashMap<&'static str, Checks> {
         checks::<Login>(),
         checks::<Connect>(),
         checks::<ConversationsDirect>(),
+        checks::<ConversationsGet>(),
         checks::<ConversationsList>(),
         checks::<Send>(),
+        checks::<Sync>(),
         checks::<History>(),
         checks::<Ping>(),
         checks::<admin::AccountAdd>(),
@@ -74,7 +76,7 @@ fn check_answer(frame: &str, methods: &HashMap<&str, Checks>, asked: &HashMap<Re
         Incoming::Answer { id, outcome: Err(_) } => {
             assert!(id.is_some_and(|id| asked.contains_key(&id)), "{frame} answers nothing");
         }
-        Incoming::Event(event) => {
+        Incoming::Event(Pushed::Known(event)) => {
             let written: Value = serde_json::from_str(frame).expect("JSON");
             assert_eq!(serde_json::to_value(event).expect("serialises"), written, "{frame}");
         }
@@ -97,6 +99,7 @@ fn every_error_code_stands_in_the_table() {
         NotFound,
         AlreadyExists,
         Conflict,
+        CursorExpired,
         Overloaded,
         Unavailable,
     ];

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use posthouse_protocol::{ErrorBody, Event, RequestId, Restarting, close, limits};
+use posthouse_protocol::{Event, Push, Restarting, close, limits};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 
-use crate::router::{Caller, Outbox, Outcome, Router, outbox};
-use crate::session::{Action, Session};
+use crate::router::{Outbox, Outcome, Router, Wire, outbox};
+use crate::session::{Action, Running, Session};
 use crate::shutdown::Shutdown;
 pub use websocket::config;
 use websocket::{Frame, Socket};
@@ -26,7 +26,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The widest delay that a restart asks of a client, so that all of them come back spread out.
 const RESTART_JITTER_MS_MAX: u64 = 1_000;
 
-type Completion = BoxFuture<'static, (RequestId, Result<Outcome, ErrorBody>)>;
+type Completion = BoxFuture<'static, (Running, Outcome)>;
 
 /// Serves one client until it or the server goes.
 pub async fn serve<S>(stream: WebSocketStream<S>, router: Router, mut stopping: Shutdown)
@@ -34,19 +34,20 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (sender, outbox) = outbox();
-    let caller = Caller { origin: router.next_origin(), outbox: sender };
+    let wire = Wire { origin: router.next_origin(), outbox: sender };
+    let origin = wire.origin;
     let mut connection = Connection {
         socket: Socket::new(stream, WRITE_TIMEOUT),
         session: Session::new(Instant::now()),
         router: router.clone(),
-        caller: caller.clone(),
+        wire,
         outbox,
         running: FuturesUnordered::new(),
         heard: Instant::now(),
     };
     let ended = connection.run(&mut stopping).await;
     // Also where `connect` was still under way: it may have come half way.
-    router.disconnect(caller.origin);
+    router.disconnect(origin);
     if let Err(Ended::Close(code, reason)) = ended {
         connection.socket.close(code, reason).await;
     }
@@ -64,7 +65,7 @@ struct Connection<S> {
     socket: Socket<S>,
     session: Session,
     router: Router,
-    caller: Caller,
+    wire: Wire,
     outbox: Outbox,
     running: FuturesUnordered<Completion>,
     /// When the client was last heard of.
@@ -79,10 +80,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let deadline = self.session.deadline().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             // Past the limit the client's next request waits in the kernel's buffers: backpressure.
             let may_read = self.running.len() < limits::REQUESTS_IN_FLIGHT_MAX;
+            // The answer to `connect` comes before the first event.
+            let is_connected = self.session.account().is_some();
             tokio::select! {
                 frame = self.socket.next(), if may_read => self.on_frame(frame?).await?,
-                Some((id, outcome)) = self.running.next() => self.on_outcome(id, &outcome).await?,
-                event = self.outbox.next() => self.on_event(event).await?,
+                Some((running, outcome)) = self.running.next() => self.on_outcome(running, outcome).await?,
+                event = self.outbox.next(), if is_connected => self.on_event(event).await?,
                 _ = ping_due.tick() => self.on_idle(idle).await?,
                 () = tokio::time::sleep_until(deadline.into()) => self.on_deadline()?,
                 () = stopping.requested() => return self.on_stop().await,
@@ -96,16 +99,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match self.session.on_frame(&text) {
             Action::Reply(frame) => self.socket.send(frame.into()).await,
             Action::Close(code, reason) => Err(Ended::Close(code, reason)),
-            Action::Run(id, command) => {
-                let completion = self.router.begin(&self.caller, command).await;
-                self.running.push(Box::pin(async move { (id, completion.await) }));
+            Action::Run(running, call) => {
+                let completion = self.router.begin(&self.wire, call).await;
+                self.running.push(Box::pin(async move { (running, completion.await) }));
                 Ok(())
             }
         }
     }
 
-    async fn on_outcome(&mut self, id: RequestId, outcome: &Result<Outcome, ErrorBody>) -> Result<(), Ended> {
-        let (frame, then) = self.session.on_outcome(id, outcome);
+    async fn on_outcome(&mut self, running: Running, outcome: Outcome) -> Result<(), Ended> {
+        let (frame, then) = self.session.on_outcome(running, outcome);
         self.socket.send(frame.into()).await?;
         match then {
             Some(Action::Close(code, reason)) => Err(Ended::Close(code, reason)),
@@ -144,11 +147,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Answers what is under way, says when to come back, and closes.
     async fn on_stop(&mut self) -> Result<std::convert::Infallible, Ended> {
-        while let Some((id, outcome)) = self.running.next().await {
-            self.on_outcome(id, &outcome).await?;
+        while let Some((running, outcome)) = self.running.next().await {
+            self.on_outcome(running, outcome).await?;
         }
         let retry_ms = getrandom::u64().unwrap_or_default() % RESTART_JITTER_MS_MAX;
-        let event = Event::Restarting(Restarting { retry_ms });
+        let event = Push { cursor: None, event: Event::Restarting(Restarting { retry_ms }) };
         let frame = serde_json::to_string(&event).expect("events have string keys");
         self.socket.send(frame.into()).await?;
         Err(Ended::Close(close::RESTARTING, "the server is restarting"))

@@ -1,4 +1,5 @@
-//! Who is connected: the outboxes of every account's sessions.
+//! Who is connected: the outboxes of every account's sessions, and how far what was committed has been
+//! handed out to them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,46 +8,57 @@ use posthouse_protocol::AccountId;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::outbox::OutboxSender;
-use crate::store::Origin;
+use crate::store::{Committed, Origin, Published, Recipients};
 
 /// The connected sessions by account.
-#[derive(Default)]
 pub(super) struct Registry {
     sessions: Mutex<Sessions>,
 }
 
 #[derive(Default)]
 struct Sessions {
+    /// The last record that was handed out.
+    last: u64,
     by_account: HashMap<AccountId, Vec<(Origin, OutboxSender)>>,
     accounts: HashMap<Origin, AccountId>,
 }
 
 impl Registry {
-    pub fn add(&self, account_id: AccountId, origin: Origin, outbox: OutboxSender) {
+    /// Nobody is connected; records up to `last` are never handed out.
+    pub fn new(last: u64) -> Self {
+        Self { sessions: Mutex::new(Sessions { last, ..Sessions::default() }) }
+    }
+
+    /// Adds a session. It gets every record behind the one that is returned, and none up to it.
+    pub fn add(&self, account_id: AccountId, origin: Origin, outbox: OutboxSender) -> u64 {
         let mut sessions = self.lock();
         sessions.accounts.insert(origin, account_id);
         sessions.by_account.entry(account_id).or_default().push((origin, outbox));
+        sessions.last
     }
 
     /// Forgets a session, also one whose `connect` was cut off half way, or that never was.
     pub fn remove(&self, origin: Origin) {
-        let account_id = self.lock().accounts.remove(&origin);
-        if let Some(account_id) = account_id {
-            self.retain(account_id, |(other, _)| *other != origin);
+        let mut sessions = self.lock();
+        if let Some(account_id) = sessions.accounts.remove(&origin) {
+            sessions.retain(account_id, |(other, _)| *other != origin);
         }
     }
 
-    /// Queues a frame for every session of the account but `origin`; gives up those that can't take it.
-    pub fn push(&self, account_id: AccountId, origin: Origin, frame: &Utf8Bytes) {
-        self.retain(account_id, |(other, outbox)| *other == origin || outbox.push(frame.clone()).is_ok());
-    }
-
-    fn retain(&self, account_id: AccountId, keep: impl FnMut(&(Origin, OutboxSender)) -> bool) {
+    /// Queues a record for all sessions that it concerns, but for the one that has it already; gives up
+    /// those that can't take it. Without a frame it only counts as handed out.
+    pub fn deliver(&self, record: &Committed<Published>, frame: Option<&Utf8Bytes>) {
         let mut sessions = self.lock();
-        if let Some(of_account) = sessions.by_account.get_mut(&account_id) {
-            of_account.retain(keep);
-            if of_account.is_empty() {
-                sessions.by_account.remove(&account_id);
+        sessions.last = record.gseq;
+        let Some(frame) = frame else { return };
+        let keep = |(origin, outbox): &(Origin, OutboxSender)| {
+            record.origin == Some(*origin) || outbox.push(frame.clone()).is_ok()
+        };
+        match &record.recipients {
+            Recipients::Accounts(accounts) => accounts.iter().for_each(|account| sessions.retain(*account, keep)),
+            Recipients::Everybody => {
+                let accounts: Vec<AccountId> = sessions.by_account.keys().copied().collect();
+                accounts.into_iter().for_each(|account| sessions.retain(account, keep));
             }
         }
     }
@@ -57,14 +69,34 @@ impl Registry {
     }
 }
 
+impl Sessions {
+    fn retain(&mut self, account_id: AccountId, keep: impl FnMut(&(Origin, OutboxSender)) -> bool) {
+        if let Some(of_account) = self.by_account.get_mut(&account_id) {
+            of_account.retain(keep);
+            if of_account.is_empty() {
+                self.by_account.remove(&account_id);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::router::outbox;
 
+    fn record(gseq: u64, recipients: Recipients, origin: Option<Origin>) -> Committed<Published> {
+        let frame = gseq.to_string().into_bytes().into();
+        Committed::for_test(Published { gseq, recipients, origin, frame })
+    }
+
+    fn deliver(registry: &Registry, record: &Committed<Published>) {
+        registry.deliver(record, super::super::event_frame(record).as_ref());
+    }
+
     #[tokio::test]
     async fn a_session_that_is_removed_leaves_nothing_behind() {
-        let registry = Registry::default();
+        let registry = Registry::new(0);
         let (account, origin, other) = (AccountId(1), Origin(1), Origin(2));
         let (sender, mut removed) = outbox();
         let (other_sender, mut left) = outbox();
@@ -72,11 +104,33 @@ mod tests {
         registry.add(account, other, other_sender);
         registry.remove(origin);
         registry.remove(Origin(3));
-        registry.push(account, Origin(0), &"frame".into());
-        assert_eq!(left.next_now().as_deref(), Some("frame"));
+        deliver(&registry, &record(1, Recipients::Accounts([account].into()), None));
+        assert_eq!(left.next_now().as_deref(), Some("1"));
         assert_eq!(removed.next().await, None, "its sending end is gone");
         registry.remove(other);
         let sessions = registry.lock();
         assert!(sessions.by_account.is_empty() && sessions.accounts.is_empty());
+    }
+
+    #[test]
+    fn a_session_gets_what_lies_behind_the_record_that_it_was_told_and_nothing_else() {
+        let registry = Registry::new(7);
+        let (mut outboxes, mut told) = (Vec::new(), Vec::new());
+        for number in 1..=3 {
+            let (sender, outbox) = outbox();
+            told.push(registry.add(AccountId(number), Origin(number), sender));
+            outboxes.push(outbox);
+            let to_others = Recipients::Accounts([AccountId(1), AccountId(2)].into());
+            deliver(&registry, &record(7 + 2 * number - 1, to_others, Some(Origin(1))));
+            deliver(&registry, &record(7 + 2 * number, Recipients::Everybody, None));
+        }
+        assert_eq!(told, [7, 9, 11]);
+        let mut got = outboxes.into_iter().map(|mut outbox| {
+            let got = std::iter::from_fn(|| outbox.next_now()).map(|frame| frame.to_string());
+            got.collect::<Vec<_>>()
+        });
+        assert_eq!(got.next().expect("a session"), ["9", "11", "13"], "its own are not sent back");
+        assert_eq!(got.next().expect("a session"), ["10", "11", "12", "13"]);
+        assert_eq!(got.next().expect("a session"), ["13"]);
     }
 }

@@ -7,21 +7,26 @@
 use std::time::{Duration, Instant};
 
 use posthouse_protocol::{
-    Account, Connect, ConversationsDirect, ConversationsList, Empty, ErrorBody, ErrorCode, History, Login, Method,
-    Outgoing, Ping, RequestHead, RequestId, Send, close, limits,
+    AccountId, Connect, ErrorBody, ErrorCode, Method, Outgoing, RequestHead, RequestId, close, limits,
 };
 
-use crate::router::{Command, Outcome};
+use crate::router::{self, Access, Call, Caller, Outcome};
 
 /// What the connection is to do.
-#[derive(Debug)]
 pub enum Action {
     /// Write this frame.
     Reply(String),
-    /// Begin this command; its outcome comes back through [`Session::on_outcome`].
-    Run(RequestId, Command),
+    /// Begin this call; its outcome comes back through [`Session::on_outcome`].
+    Run(Running, Call),
     /// Close with this code and reason.
     Close(u16, &'static str),
+}
+
+/// A request that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Running {
+    id: RequestId,
+    is_connect: bool,
 }
 
 /// The state of one client.
@@ -39,7 +44,7 @@ enum State {
         deadline: Instant,
     },
     Connected {
-        account: Account,
+        caller: Caller,
     },
 }
 
@@ -50,9 +55,13 @@ impl Session {
     }
 
     /// Whose session it is, once connected.
-    pub fn account(&self) -> Option<&Account> {
-        match &self.state {
-            State::Connected { account } => Some(account),
+    pub fn account(&self) -> Option<AccountId> {
+        self.caller().map(|caller| caller.account_id)
+    }
+
+    fn caller(&self) -> Option<Caller> {
+        match self.state {
+            State::Connected { caller } => Some(caller),
             State::New { .. } | State::Connecting { .. } => None,
         }
     }
@@ -77,85 +86,60 @@ impl Session {
             Ok(head) => head,
             Err(error) => return Action::Reply(error_frame(None, &error)),
         };
-        match self.command(&head) {
-            Ok(Some(command)) => Action::Run(head.id, command),
-            Ok(None) => Action::Reply(result_frame(head.id, &Outcome::Empty(Empty {}))),
+        let is_connect = head.method == Connect::NAME;
+        match self.call(&head, is_connect) {
+            Ok(call) => Action::Run(Running { id: head.id, is_connect }, call),
             Err(error) => Action::Reply(error_frame(Some(head.id), &error)),
         }
     }
 
-    /// A command has ended. Gives the frame to write and, where the client has to log in again, how to
+    /// A call has ended. Gives the frame to write and, where the client has to log in again, how to
     /// close behind it.
-    pub fn on_outcome(&mut self, id: RequestId, outcome: &Result<Outcome, ErrorBody>) -> (String, Option<Action>) {
+    pub fn on_outcome(&mut self, running: Running, outcome: Outcome) -> (String, Option<Action>) {
         match outcome {
-            Ok(outcome) => {
-                if let Outcome::Connect(result) = outcome {
-                    self.state = State::Connected { account: result.account.clone() };
+            Ok(answer) => {
+                if let Some(caller) = answer.connected {
+                    self.state = State::Connected { caller };
                 }
-                (result_frame(id, outcome), None)
+                (answer.into_frame(running.id), None)
             }
             Err(error) => {
-                if let State::Connecting { deadline } = self.state {
-                    self.state = State::New { deadline };
+                if let (true, State::Connecting { deadline }) = (running.is_connect, &self.state) {
+                    self.state = State::New { deadline: *deadline };
                 }
-                let rejected = error.code == ErrorCode::TokenInvalid;
+                let rejected = running.is_connect && error.code == ErrorCode::TokenInvalid;
                 let then = rejected.then_some(Action::Close(close::REAUTHENTICATE, "the token is not valid"));
-                (error_frame(Some(id), error), then)
+                (error_frame(Some(running.id), &error), then)
             }
         }
     }
 
-    /// What the request asks for; `None` for what needs no work.
-    fn command(&mut self, head: &RequestHead<'_>) -> Result<Option<Command>, ErrorBody> {
-        let command = match head.method.as_ref() {
-            Ping::NAME => {
-                head.params::<Ping>()?;
-                return Ok(None);
-            }
-            Login::NAME => Command::Login(head.params::<Login>()?),
-            Connect::NAME => self.connect(head)?,
-            ConversationsList::NAME => {
-                head.params::<ConversationsList>()?;
-                Command::ConversationsList(self.connected()?)
-            }
-            ConversationsDirect::NAME => {
-                Command::ConversationsDirect(self.connected()?, head.params::<ConversationsDirect>()?)
-            }
-            Send::NAME => Command::Send(self.connected()?, head.params::<Send>()?),
-            History::NAME => Command::History(self.connected()?, head.params::<History>()?),
-            unknown => {
-                let shown: String = unknown.chars().take(64).collect();
-                return Err(ErrorBody::new(ErrorCode::UnknownMethod, format!("there is no method {shown:?}")));
-            }
+    /// What the request asks for, if it may.
+    fn call(&mut self, head: &RequestHead<'_>, is_connect: bool) -> Result<Call, ErrorBody> {
+        let Some(entry) = router::method(&head.method) else {
+            let shown: String = head.method.chars().take(64).collect();
+            return Err(ErrorBody::new(ErrorCode::UnknownMethod, format!("there is no method {shown:?}")));
         };
-        Ok(Some(command))
+        match (&entry.access, &self.state) {
+            (Access::Open(call), State::New { deadline }) if is_connect => {
+                let deadline = *deadline;
+                let call = call(head)?;
+                self.state = State::Connecting { deadline };
+                Ok(call)
+            }
+            (Access::Open(_), _) if is_connect => {
+                Err(ErrorBody::new(ErrorCode::AlreadyConnected, "connect comes once in a connection"))
+            }
+            (Access::Open(call), _) => call(head),
+            (Access::Connected(call), State::Connected { caller }) => call(head, *caller),
+            (Access::Connected(_), _) => Err(ErrorBody::new(ErrorCode::NotConnected, "call connect first")),
+        }
     }
-
-    fn connect(&mut self, head: &RequestHead<'_>) -> Result<Command, ErrorBody> {
-        let State::New { deadline } = self.state else {
-            return Err(ErrorBody::new(ErrorCode::AlreadyConnected, "connect comes once in a connection"));
-        };
-        let params = head.params::<Connect>()?;
-        self.state = State::Connecting { deadline };
-        Ok(Command::Connect(params))
-    }
-
-    fn connected(&self) -> Result<Account, ErrorBody> {
-        let account = self.account().cloned();
-        account.ok_or_else(|| ErrorBody::new(ErrorCode::NotConnected, "call connect first"))
-    }
-}
-
-fn result_frame(id: RequestId, outcome: &Outcome) -> String {
-    to_json(&Outgoing::Result { id, result: outcome })
 }
 
 fn error_frame(id: Option<RequestId>, error: &ErrorBody) -> String {
-    to_json(&Outgoing::Error { id, error })
-}
-
-fn to_json(frame: &Outgoing<'_, Outcome>) -> String {
-    serde_json::to_string(frame).expect("frames have string keys and no failing serialisers")
+    let frame: Outgoing<'_, ()> = Outgoing::Error { id, error };
+    serde_json::to_string(&frame).expect("frames have string keys and no failing serialisers")
 }
 
 #[cfg(test)]

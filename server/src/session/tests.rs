@@ -1,8 +1,14 @@
 //! The session's rules, without any I/O.
 
-use posthouse_protocol::{AccountId, ConnectResult, Cursor, Epoch, LimitsInfo, Username};
+use posthouse_protocol::Empty;
 
 use super::*;
+use crate::router::Answer;
+use crate::store::Origin;
+
+const CONNECT: &str = r#"{"id":1,"method":"connect","params":{"token":"t"}}"#;
+
+const CALLER: Caller = Caller { account_id: AccountId(1), origin: Origin(7) };
 
 fn session() -> Session {
     Session::new(Instant::now())
@@ -10,27 +16,18 @@ fn session() -> Session {
 
 fn connected() -> Session {
     let mut session = session();
-    let Action::Run(id, Command::Connect(_)) =
-        session.on_frame(r#"{"id":1,"method":"connect","params":{"token":"t"}}"#)
-    else {
-        panic!("connect must run");
-    };
-    session.on_outcome(id, &Ok(Outcome::Connect(connect_result())));
+    let running = runs(&session.on_frame(CONNECT));
+    session.on_outcome(running, Ok(Answer::connected(Empty {}, CALLER)));
     session
 }
 
-fn connect_result() -> ConnectResult {
-    ConnectResult {
-        account: Account { account_id: AccountId(1), username: Username::new("anna").expect("a name") },
-        epoch: Epoch(1),
-        cursor: Cursor("0".to_owned()),
-        ping_interval_s: limits::PING_INTERVAL_S,
-        limits: LimitsInfo::CURRENT,
-    }
+fn runs(action: &Action) -> Running {
+    let Action::Run(running, _) = action else { panic!("it must run, not {}", error_code(action)) };
+    *running
 }
 
 fn error_code(action: &Action) -> String {
-    let Action::Reply(frame) = action else { panic!("expected a reply, got {action:?}") };
+    let Action::Reply(frame) = action else { panic!("a reply was expected") };
     let frame: serde_json::Value = serde_json::from_str(frame).expect("JSON");
     frame["error"]["code"].as_str().expect("an error").to_owned()
 }
@@ -40,8 +37,9 @@ fn what_needs_an_account_is_refused_before_connect() {
     for frame in [
         r#"{"id":1,"method":"conversations.list"}"#,
         r#"{"id":1,"method":"conversations.direct","params":{"username":"ben"}}"#,
-        r#"{"id":1,"method":"send","params":{"conversation_id":1,"client_msg_id":"a","text":"hi"}}"#,
+        r#"{"id":1,"method":"send","params":{"conversation_id":1,"client_msg_id":"a","body":{"type":"text","text":"hi"}}}"#,
         r#"{"id":1,"method":"history","params":{"conversation_id":1}}"#,
+        r#"{"id":1,"method":"sync","params":{"cursor":"0"}}"#,
     ] {
         assert_eq!(error_code(&session().on_frame(frame)), "not_connected", "{frame}");
     }
@@ -49,28 +47,41 @@ fn what_needs_an_account_is_refused_before_connect() {
 
 #[test]
 fn after_connect_requests_run_for_the_account_that_connected() {
-    let action = connected().on_frame(r#"{"id":2,"method":"history","params":{"conversation_id":1}}"#);
-    let Action::Run(RequestId(2), Command::History(account, _)) = action else { panic!("got {action:?}") };
-    assert_eq!(account.username.as_str(), "anna");
+    let mut session = connected();
+    assert_eq!(session.account(), Some(CALLER.account_id));
+    let running = runs(&session.on_frame(r#"{"id":2,"method":"history","params":{"conversation_id":1}}"#));
+    let (frame, then) = session.on_outcome(running, Ok(Answer::connected(Empty {}, CALLER)));
+    assert_eq!(frame, r#"{"id":2,"result":{}}"#);
+    assert!(then.is_none());
+}
+
+#[test]
+fn another_requests_failure_does_not_let_a_second_connect_in() {
+    let mut session = session();
+    runs(&session.on_frame(CONNECT));
+    let login = r#"{"id":1,"method":"login","params":{"username":"anna","password":"x","device":"d"}}"#;
+    let login = runs(&session.on_frame(login));
+    session.on_outcome(login, Err(ErrorBody::new(ErrorCode::LoginFailed, "no")));
+    assert_eq!(error_code(&session.on_frame(CONNECT)), "already_connected");
 }
 
 #[test]
 fn a_second_connect_is_refused_while_the_first_runs_and_after_it() {
-    let frame = r#"{"id":1,"method":"connect","params":{"token":"t"}}"#;
     let mut session = session();
-    assert!(matches!(session.on_frame(frame), Action::Run(..)));
-    assert_eq!(error_code(&session.on_frame(frame)), "already_connected");
-    assert_eq!(error_code(&connected().on_frame(frame)), "already_connected");
+    runs(&session.on_frame(CONNECT));
+    assert_eq!(error_code(&session.on_frame(CONNECT)), "already_connected");
+    assert_eq!(error_code(&connected().on_frame(CONNECT)), "already_connected");
 }
 
 #[test]
 fn a_rejected_token_is_answered_and_then_the_connection_is_closed() {
     let mut session = session();
-    session.on_frame(r#"{"id":1,"method":"connect","params":{"token":"t"}}"#);
+    let running = runs(&session.on_frame(CONNECT));
     let rejected = Err(ErrorBody::new(ErrorCode::TokenInvalid, "log in again"));
-    let (frame, then) = session.on_outcome(RequestId(1), &rejected);
+    let (frame, then) = session.on_outcome(running, rejected);
     assert!(frame.contains("token_invalid"), "{frame}");
-    assert!(matches!(then, Some(Action::Close(close::REAUTHENTICATE, _))), "{then:?}");
+    assert!(matches!(then, Some(Action::Close(close::REAUTHENTICATE, _))));
+    runs(&session.on_frame(CONNECT));
 }
 
 #[test]
@@ -98,6 +109,21 @@ fn frames_that_are_no_requests_get_a_typed_error() {
         ("{\"id\":1,\"method\":\"login\",\"params\":{\"username\":7}}", "invalid_params"),
     ] {
         assert_eq!(error_code(&session().on_frame(frame)), code, "{frame}");
+    }
+}
+
+#[test]
+fn a_message_of_a_kind_that_nobody_may_send_is_refused_before_it_runs() {
+    let long = "x".repeat(limits::TEXT_LEN_MAX + 1);
+    let text = |text: &str| format!(r#"{{"type":"text","text":"{text}"}}"#);
+    for body in ["{}", r#""hi""#, r#"{"type":"system","text":"hi"}"#, r#"{"type":"text"}"#, r#"{"text":"hi"}"#]
+        .map(str::to_owned)
+        .into_iter()
+        .chain([r#"{"type":"text","text":"hi","bold":true}"#.to_owned(), text(""), text(&long)])
+    {
+        let params = format!(r#"{{"conversation_id":1,"client_msg_id":"a","body":{body}}}"#);
+        let frame = format!(r#"{{"id":1,"method":"send","params":{params}}}"#);
+        assert_eq!(error_code(&connected().on_frame(&frame)), "invalid_params", "{body:.100}");
     }
 }
 

@@ -9,33 +9,31 @@ use redb::{Database, Durability};
 
 use super::StoreError;
 use super::apply::{Batch, apply};
+use super::expiry::Expiry;
 use super::handoff::Handoff;
-use super::record::Entry;
 use super::tables::Tables;
 
 /// Runs until [`Handoff::stop`]; an error ends the server.
 pub(super) fn run(database: &Arc<Database>, handoff: &Handoff) -> Result<(), StoreError> {
+    let mut expiry = Expiry::new();
     loop {
         let work = handoff.take();
-        if let Err(error) = commit(database, &work.batch, work.checkpoint) {
+        let expiry = work.checkpoint.then_some(&mut expiry);
+        if let Err(error) = commit(database, &work.batch, expiry) {
             handoff.fail();
             return Err(error);
         }
-        let last_gseq = work.batch.entries.iter().rev().find_map(|entry| match entry {
-            Entry::Record(record) => Some(record.gseq),
-            Entry::Row(_) => None,
-        });
-        handoff.applied(work.batch.last_number, last_gseq, work.checkpoint);
+        handoff.applied(work.batch.last_number, work.checkpoint);
         if work.last {
             return Ok(());
         }
     }
 }
 
-/// Applies a batch in one transaction, durable or not.
-pub(super) fn commit(database: &Database, batch: &Batch, durable: bool) -> Result<(), StoreError> {
+/// Applies a batch in one transaction: a durable one, which removes what has expired, or one without a sync.
+pub(super) fn commit(database: &Database, batch: &Batch, checkpoint: Option<&mut Expiry>) -> Result<(), StoreError> {
     let mut txn = database.begin_write().map_err(StoreError::database)?;
-    if durable {
+    if checkpoint.is_some() {
         // Opening after a crash then takes milliseconds, whatever the size, instead of a walk through the file.
         txn.set_quick_repair(true);
     } else {
@@ -45,6 +43,9 @@ pub(super) fn commit(database: &Database, batch: &Batch, durable: bool) -> Resul
     {
         let mut tables = Tables::open(&txn).map_err(StoreError::database)?;
         apply(&mut tables, batch).map_err(StoreError::database)?;
+        if let Some(expiry) = checkpoint {
+            expiry.run(&mut tables).map_err(StoreError::database)?;
+        }
     }
     txn.commit().map_err(StoreError::database)
 }

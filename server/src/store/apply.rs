@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::record::{Entry, Record};
+use super::record::{Audience, Entry, Record, SentName};
 use super::tables::Tables;
 
 /// Frames of the log on their way into the database.
@@ -16,14 +16,19 @@ pub(super) fn apply(tables: &mut Tables<'_>, batch: &Batch) -> Result<(), redb::
     let mut records: Vec<&Record> = Vec::with_capacity(batch.entries.len());
     for entry in &batch.entries {
         match entry {
-            Entry::Record(record) => records.push(record),
+            Entry::Record(record) => {
+                tables.store(record.gseq, record.audience, &record.frame)?;
+                records.push(record);
+            }
+            // In the order of the entries: it comes behind its record, and the last one counts.
+            Entry::Rewrite(rewrite) => tables.store(rewrite.gseq, rewrite.audience, &rewrite.frame)?,
             Entry::Row(row) => {
-                tables.rows.insert((row.table as u8, &*row.key), &*row.value)?;
+                tables.rows.insert((row.key.table as u8, &*row.key.key), &*row.value)?;
+            }
+            Entry::RowRemoved(key) => {
+                tables.rows.remove((key.table as u8, &*key.key))?;
             }
         }
-    }
-    for record in &records {
-        tables.log.insert(record.gseq, &*record.frame)?;
     }
     insert_indexes(tables, &mut records)?;
     tables.meta.insert("applied", batch.last_number)?;
@@ -33,18 +38,23 @@ pub(super) fn apply(tables: &mut Tables<'_>, batch: &Batch) -> Result<(), redb::
 /// In the order of their keys: neighbours share pages, so that each page is changed once a batch.
 fn insert_indexes(tables: &mut Tables<'_>, records: &mut [&Record]) -> Result<(), redb::Error> {
     let mut heads = BTreeMap::new();
-    records.sort_unstable_by_key(|record| (record.conversation_id, record.seq));
+    records.sort_unstable_by_key(|record| (record.audience.parts(), record.gseq));
     for record in records.iter() {
-        let conversation = record.conversation_id.0;
-        tables.conversation_log.insert((conversation, record.seq), record.gseq)?;
-        heads.insert(conversation, (record.seq, record.ts.0, record.gseq));
+        let (kind, id) = record.audience.parts();
+        let place = record.place;
+        tables.audience.insert((kind, id, record.gseq), (place.seq, place.counted, place.is_message))?;
+        if let (Audience::Conversation(conversation), true) = (record.audience, place.is_message) {
+            heads.insert(conversation.0, (place.seq, place.counted, record.ts.0, record.gseq));
+        }
     }
     for (conversation, head) in heads {
         tables.heads.insert(conversation, head)?;
     }
-    records.sort_unstable_by(|a, b| (a.sender, a.client_msg_id.as_str()).cmp(&(b.sender, b.client_msg_id.as_str())));
-    for record in records.iter() {
-        tables.sent.insert((record.sender.0, record.client_msg_id.as_str()), record.gseq)?;
+    let named = records.iter().filter_map(|record| Some((record.sent.as_ref()?, record.gseq)));
+    let mut named: Vec<(&SentName, u64)> = named.collect();
+    named.sort_unstable_by_key(|(sent, _)| (sent.sender, sent.client_msg_id.as_str()));
+    for (sent, gseq) in named {
+        tables.sent.insert((sent.sender.0, sent.client_msg_id.as_str()), (gseq, sent.fingerprint))?;
     }
     Ok(())
 }

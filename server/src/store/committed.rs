@@ -11,6 +11,11 @@ impl<T> Committed<T> {
         Self(value)
     }
 
+    /// Something that follows from what is durable and adds nothing to it.
+    pub fn map<U>(self, derive: impl FnOnce(T) -> U) -> Committed<U> {
+        Committed(derive(self.0))
+    }
+
     /// The value, for the one who acknowledges it.
     pub fn into_inner(self) -> T {
         self.0
@@ -22,5 +27,13 @@ impl<T> std::ops::Deref for Committed<T> {
 
     fn deref(&self) -> &T {
         &self.0
+    }
+}
+
+#[cfg(test)]
+impl<T> Committed<T> {
+    /// For tests of what takes nothing else.
+    pub fn for_test(value: T) -> Self {
+        Self(value)
     }
 }

@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use posthouse_protocol::{Account, ClientMsgId, ConversationId, Message, Username};
+use posthouse_protocol::{Account, ClientMsgId, ConversationId, Message, NewBody, Username};
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend};
 
 use super::database::{check_versions, initialise};
 use super::record::decode_message;
 use super::replay::Replay;
-use super::tables::LOG;
+use super::tables::{LOG, split_stored};
 use super::wal::{BLOCK_LEN, SEGMENTS, Storage};
 use super::{AccountAdd, DirectOpen, MessageAppend, Origin, Store, StoreParts};
 
@@ -143,10 +143,10 @@ impl StorageBackend for SimulatedFile {
 }
 
 /// splitmix64: enough to choose what a disk forgets.
-struct Random(u64);
+pub(super) struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -242,7 +242,7 @@ fn record_a_busy_hour(disk: &Disk) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let StoreParts { store, mut published, ended } = open(disk).expect("opens");
+        let StoreParts { store, mut published, ended, .. } = open(disk).expect("opens");
         tokio::spawn(async move { while published.recv().await.is_some() {} });
         let (conversation_id, sender) = make_conversation(&store).await;
         let sends = (0..SENDERS).map(|number| {
@@ -283,11 +283,11 @@ async fn send(
 ) {
     let client_msg_id = ClientMsgId::new(format!("{number}-{count}")).expect("short");
     let append = MessageAppend {
-        sender: sender.clone(),
+        sender: sender.account_id,
         origin: Origin(0),
         conversation_id,
         client_msg_id: client_msg_id.clone(),
-        text: "x".repeat((count * 911) % 9000 + 1),
+        body: NewBody::text("x".repeat((count * 911) % 9000 + 1)),
     };
     store.write(append).await.expect("stored").expect("not refused");
     disk.do_event(Event::Acknowledged(client_msg_id));
@@ -311,7 +311,9 @@ fn messages(database: &Database) -> Result<Vec<Message>, redb::Error> {
     let txn = database.begin_read()?;
     let mut messages = Vec::new();
     for entry in txn.open_table(LOG)?.iter()? {
-        messages.push(decode_message(entry?.1.value()).map_err(|error| redb::Error::Corrupted(error.0))?);
+        let stored = entry?.1;
+        let (_, frame) = split_stored(stored.value()).expect("each record has an audience");
+        messages.push(decode_message(frame).map_err(|error| redb::Error::Corrupted(error.0))?);
     }
     Ok(messages)
 }
@@ -323,8 +325,9 @@ fn check(found: &[Message], events: &[Event]) -> Result<(), String> {
         if message.seq.0 != number as u64 + 1 || message.message_id.0 != number as u64 + 1 {
             return Err(format!("message {} has seq {}", number + 1, message.seq));
         }
-        if by_id.insert(message.client_msg_id.as_str(), message).is_some() {
-            return Err(format!("{} is there twice", message.client_msg_id.as_str()));
+        let id = message.client_msg_id.as_ref().expect("clients sent all of them").as_str();
+        if by_id.insert(id, message).is_some() {
+            return Err(format!("{id} is there twice"));
         }
     }
     for event in events {
@@ -336,15 +339,21 @@ fn check(found: &[Message], events: &[Event]) -> Result<(), String> {
     Ok(())
 }
 
+/// Of the environment or fresh; printed, so that a run can be repeated.
+pub(super) fn seed() -> u64 {
+    let seed = number_from("POSTHOUSE_TEST_SEED").unwrap_or_else(|| getrandom::u64().expect("random numbers"));
+    println!("POSTHOUSE_TEST_SEED={seed}");
+    seed
+}
+
 fn number_from(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
 #[test]
 fn a_power_cut_at_any_moment_loses_nothing_that_was_acknowledged() {
-    let seed = number_from("POSTHOUSE_TEST_SEED").unwrap_or_else(|| getrandom::u64().expect("random numbers"));
+    let seed = seed();
     let partial = number_from("POSTHOUSE_TEST_CRASHES").unwrap_or(1);
-    println!("POSTHOUSE_TEST_SEED={seed}");
     let mut random = Random(seed);
     let start = new_files();
     let disk = Disk::with(start.clone());

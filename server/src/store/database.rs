@@ -18,10 +18,13 @@ use super::{StoreError, replay, reserved};
 pub const FILE_NAME: &str = "posthouse.redb";
 
 /// What this build writes.
-const SCHEMA: u64 = 1;
+const SCHEMA: u64 = 2;
 
 /// The oldest schema that can still make sense of what this build writes.
-const MIN_READER: u64 = 1;
+const MIN_READER: u64 = 2;
+
+/// The oldest schema that this build can read; nothing older was released.
+const SCHEMA_MIN: u64 = 2;
 
 /// Memory for pages: redb's own default of 1 GiB would starve a Pi with 2 GB.
 const CACHE_LEN: usize = 64 * 1024 * 1024;
@@ -87,7 +90,8 @@ pub(super) fn initialise(database: &Database) -> Result<(), StoreError> {
     let txn = database.begin_write().map_err(StoreError::database)?;
     {
         let mut tables = Tables::open(&txn).map_err(StoreError::database)?;
-        let values = [("schema", SCHEMA), ("min_reader", MIN_READER), ("epoch", random_epoch()), ("applied", 0)];
+        let versions = [("schema", SCHEMA), ("min_reader", MIN_READER)];
+        let values = versions.into_iter().chain([("epoch", random_epoch()), ("applied", 0), ("floor", 0)]);
         for (key, value) in values {
             tables.meta.insert(key, value).map_err(StoreError::database)?;
         }
@@ -107,6 +111,10 @@ pub(super) fn check_versions(database: &Database, path: &Path) -> Result<(Epoch,
     let min_reader = read("min_reader")?;
     if min_reader > SCHEMA {
         return Err(StoreError::TooNew { path: path.to_owned(), min_reader, schema: SCHEMA });
+    }
+    let found = read("schema")?;
+    if found < SCHEMA_MIN {
+        return Err(StoreError::TooOld { path: path.to_owned(), found, schema: SCHEMA });
     }
     Ok((Epoch(read("epoch")?), read("applied")?))
 }
@@ -131,5 +139,32 @@ fn open_error(path: &Path, error: DatabaseError) -> StoreError {
             StoreError::Folder { path, reason }
         }
         other => StoreError::Corrupt { path, reason: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::backends::InMemoryBackend;
+
+    use super::*;
+
+    #[test]
+    fn a_database_of_another_schema_is_refused_by_name_and_one_of_this_schema_is_not() {
+        let database = Builder::new().create_with_backend(InMemoryBackend::new()).expect("a database");
+        initialise(&database).expect("initialised");
+        let check = |key: &str, value: u64| {
+            let txn = database.begin_write().expect("a transaction");
+            txn.open_table(META).expect("a table").insert(key, value).expect("written");
+            txn.commit().expect("committed");
+            check_versions(&database, Path::new("x.redb")).map_err(|error| error.to_string())
+        };
+        assert!(check("schema", SCHEMA).is_ok());
+        // A later version that this one can read.
+        assert!(check("schema", SCHEMA + 1).is_ok());
+        let newer = check("min_reader", SCHEMA + 1).expect_err("too new");
+        assert!(newer.contains("x.redb needs a newer posthoused"), "{newer}");
+        assert!(check("min_reader", SCHEMA).is_ok());
+        let older = check("schema", SCHEMA_MIN - 1).expect_err("too old");
+        assert!(older.contains("x.redb was written by a development version (schema 1"), "{older}");
     }
 }

@@ -48,7 +48,8 @@ struct State {
     wanted: bool,
     checkpoint_wanted: bool,
     checkpoint_due: Option<Instant>,
-    applied_gseq: u64,
+    /// The last frame that readers of the database see.
+    applied: u64,
     /// The last frame that is durable in the database.
     durable: u64,
     stopping: bool,
@@ -65,15 +66,15 @@ pub(super) struct Work {
 }
 
 impl Handoff {
-    /// Both stand at frame `number`, whose last record is `gseq`.
-    pub fn new(number: u64, gseq: u64) -> Self {
+    /// Both stand at frame `number`.
+    pub fn new(number: u64) -> Self {
         let state = State {
             pending: Batch { last_number: number, entries: Vec::new() },
             pending_since: None,
             wanted: false,
             checkpoint_wanted: false,
             checkpoint_due: None,
-            applied_gseq: gseq,
+            applied: number,
             durable: number,
             stopping: false,
             failed: false,
@@ -113,11 +114,11 @@ impl Handoff {
         self.work.notify_one();
     }
 
-    /// The writer: how far the database has come: the last durable frame, and the last record that its
+    /// The writer: how far the database has come: the last durable frame, and the last one that its
     /// readers see.
     pub fn position(&self) -> (u64, u64) {
         let state = self.lock();
-        (state.durable, state.applied_gseq)
+        (state.durable, state.applied)
     }
 
     /// The writer: waits until the database is durable further than `number`.
@@ -176,11 +177,11 @@ impl Handoff {
         }
     }
 
-    /// The applier: readers of the database see everything up to this frame and record; `durable` where
-    /// it would survive without the log.
-    pub fn applied(&self, number: u64, gseq: Option<u64>, durable: bool) {
+    /// The applier: readers of the database see everything up to this frame; `durable` where it would
+    /// survive without the log.
+    pub fn applied(&self, number: u64, durable: bool) {
         let mut state = self.lock();
-        state.applied_gseq = gseq.unwrap_or(state.applied_gseq);
+        state.applied = number;
         if durable {
             state.durable = number;
         }
@@ -223,13 +224,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_waits_for_what_is_logged_and_learns_when_it_will_not_come() {
-        let handoff = Handoff::new(0, 0);
+        let handoff = Handoff::new(0);
         assert!(handoff.caught_up().await.is_ok(), "nothing is logged");
         handoff.push(1, Vec::new()).expect("taken");
         let reader = handoff.caught_up();
         tokio::pin!(reader);
         assert!(futures_util::poll!(reader.as_mut()).is_pending());
-        handoff.applied(1, None, false);
+        handoff.applied(1, false);
         assert!(reader.await.is_ok());
         handoff.push(2, Vec::new()).expect("taken");
         let reader = handoff.caught_up();

@@ -11,13 +11,18 @@
 
 mod applier;
 mod apply;
+mod authority;
+mod codec;
 mod command;
 mod committed;
 mod database;
+mod expiry;
 mod handoff;
+mod overlay;
 mod record;
 mod replay;
 mod reserved;
+mod rows;
 mod snapshot;
 mod state;
 mod tables;
@@ -34,15 +39,17 @@ use tokio::sync::{mpsc, oneshot};
 pub use command::{AccountAdd, DeviceAdd, DirectOpen, MessageAppend, Refusal, Write};
 pub use committed::Committed;
 pub use database::FILE_NAME;
-pub use record::{Origin, Published};
-pub use snapshot::Snapshot;
+pub use record::{Origin, Published, Recipients, cursor, gseq};
+pub use snapshot::{Snapshot, Which};
 
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod model_tests;
 
-use command::Sent;
 use database::Opened;
 use handoff::Handoff;
+use overlay::Overlay;
 use state::State;
 use writer::Writer;
 
@@ -87,6 +94,19 @@ pub enum StoreError {
         path: PathBuf,
         /// What the file asks for.
         min_reader: u64,
+        /// What this build has.
+        schema: u64,
+    },
+    /// The file was written before the first release, in a way that was given up.
+    #[error(
+        "the database {path} was written by a development version (schema {found}; this posthoused has {schema} and does \
+         not convert it). Move it away together with its log (posthouse.wal.*) to start with an empty one"
+    )]
+    TooOld {
+        /// The database.
+        path: PathBuf,
+        /// What the file has.
+        found: u64,
         /// What this build has.
         schema: u64,
     },
@@ -139,6 +159,8 @@ pub struct Store {
 pub struct StoreParts {
     /// The handle.
     pub store: Store,
+    /// The last record that was there before.
+    pub last_gseq: u64,
     /// Everything that others are to see, in the order of its commits.
     pub published: mpsc::Receiver<Committed<Published>>,
     /// Ends with the store's threads: `Ok` after [`Store::stop`], the reason otherwise.
@@ -163,13 +185,14 @@ impl Store {
     ) -> Result<StoreParts, StoreError> {
         let database = Arc::new(database);
         let state = State::load(&database)?;
-        let handoff = Arc::new(Handoff::new(log.last_number(), state.last_gseq));
+        let handoff = Arc::new(Handoff::new(log.last_number()));
         let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
         let (publish, published) = mpsc::channel(PUBLISHED_LEN_MAX);
-        let sent = Sent::new(Arc::clone(&database));
-        let writer = Writer { log, state, sent, handoff: Arc::clone(&handoff), publish };
+        let overlay = Overlay::new(Arc::clone(&database));
+        let last_gseq = state.last_gseq;
+        let writer = Writer { log, state, overlay, handoff: Arc::clone(&handoff), publish };
         let ended = threads::start(writer, jobs, Arc::clone(&database), Arc::clone(&handoff));
-        Ok(StoreParts { store: Self { database, handoff, queue, epoch }, published, ended })
+        Ok(StoreParts { store: Self { database, handoff, queue, epoch }, last_gseq, published, ended })
     }
 
     /// Names the life of this database.

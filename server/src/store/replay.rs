@@ -7,8 +7,9 @@ use posthouse_protocol::Epoch;
 use redb::Database;
 
 use super::apply::Batch;
+use super::codec::decode;
 use super::database::folder_error;
-use super::record::decode;
+use super::expiry::Expiry;
 use super::wal::{self, Log, SEGMENTS, Segment, Storage};
 use super::{StoreError, applier};
 
@@ -68,7 +69,7 @@ impl<S: Storage> Replay<S> {
     pub fn apply(mut self, database: &Database) -> Result<Log<S>, StoreError> {
         if self.groups > 0 {
             tracing::info!(groups = self.groups, entries = self.batch.entries.len(), "replaying the log");
-            applier::commit(database, &self.batch, true)?;
+            applier::commit(database, &self.batch, Some(&mut Expiry::new()))?;
         }
         self.log.restart();
         Ok(self.log)

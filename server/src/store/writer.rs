@@ -11,10 +11,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use posthouse_protocol::TimestampMs;
 use tokio::sync::{mpsc, oneshot};
 
-use super::command::{Group, Sent, Write};
+use super::codec::encode;
+use super::command::{Group, Write};
 use super::committed::Committed;
 use super::handoff::Handoff;
-use super::record::{Entry, Published, encode};
+use super::overlay::Overlay;
+use super::record::{Entry, Published};
 use super::state::State;
 use super::wal::{Log, Storage};
 use super::{Answer, StoreError};
@@ -66,7 +68,7 @@ impl<W: Write> PendingWrite for Queued<W> {
 pub(super) struct Writer<S: Storage> {
     pub log: Log<S>,
     pub state: State,
-    pub sent: Sent,
+    pub overlay: Overlay,
     pub handoff: Arc<Handoff>,
     pub publish: mpsc::Sender<Committed<Published>>,
 }
@@ -101,13 +103,13 @@ impl<S: Storage> Writer<S> {
         writes: impl Iterator<Item = Box<dyn PendingWrite>>,
         payload: &mut Vec<u8>,
     ) -> Result<Vec<Committed<Published>>, StoreError> {
-        let (durable, applied_gseq) = self.handoff.position();
+        let (durable, applied) = self.handoff.position();
         self.log.release(durable);
-        self.sent.forget(applied_gseq);
+        self.overlay.begin(self.log.last_number() + 1, applied);
         payload.clear();
         let mut group = Group {
             state: &mut self.state,
-            sent: &mut self.sent,
+            overlay: &mut self.overlay,
             now: now(),
             entries: Vec::new(),
             published: Vec::new(),
@@ -122,6 +124,7 @@ impl<S: Storage> Writer<S> {
             }
         }
         let Group { entries, published, .. } = group;
+        self.overlay.end();
         if !entries.is_empty() {
             self.append(payload, entries)?;
         }

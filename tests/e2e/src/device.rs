@@ -3,8 +3,8 @@
 use posthouse_client::{Client, ClientError, Events, ServerUrl};
 use posthouse_protocol::{
     Account, ClientMsgId, Connect, ConnectParams, ConversationId, ConversationsDirect, ConversationsDirectParams,
-    ErrorBody, Event, History, HistoryParams, Login, LoginParams, Message, Send, SendParams, SendResult, Seq, Token,
-    Username,
+    ErrorBody, Event, History, HistoryParams, Login, LoginParams, Message, NewBody, Push, Send, SendParams, SendResult,
+    Seq, Token, Username,
 };
 
 use crate::PASSWORD;
@@ -35,7 +35,7 @@ impl Device {
     /// Connects with a token.
     pub async fn connect(server: &ServerUrl, token: Token) -> Self {
         let (client, events) = Client::open(server).await.expect("the server answers");
-        let params = ConnectParams { token: token.clone() };
+        let params = ConnectParams { token: token.clone(), resume: None };
         let connected = within("answer to connect", client.call::<Connect>(&params)).await.expect("the token is valid");
         Self { account: connected.account, token, client, events }
     }
@@ -63,14 +63,14 @@ impl Device {
         client_msg_id: ClientMsgId,
         text: &str,
     ) -> Result<SendResult, ClientError> {
-        let params = SendParams { conversation_id, client_msg_id, text: text.to_owned() };
+        let params = SendParams { conversation_id, client_msg_id, body: NewBody::text(text) };
         within("answer to send", self.client.call::<Send>(&params)).await
     }
 
     /// The next message that comes unasked.
     pub async fn next_message(&mut self) -> Message {
         match within("message", self.events.next()).await {
-            Some(Event::Message(message)) => message,
+            Some(Push { event: Event::Message(message), .. }) => message,
             other => panic!("a message was expected, not {other:?}"),
         }
     }
@@ -80,7 +80,7 @@ impl Device {
         let mut messages = Vec::new();
         let mut before: Option<Seq> = None;
         loop {
-            let params = HistoryParams { conversation_id, before, limit: Some(200) };
+            let params = HistoryParams { conversation_id, before, after: None, limit: Some(200) };
             let page = within("history", self.client.call::<History>(&params)).await.expect("the history");
             before = page.messages.first().map(|message| message.seq);
             messages.splice(0..0, page.messages);

@@ -76,11 +76,20 @@ impl Site {
         Self::command_for(&self.data_dir())
     }
 
+    /// The same on an address that a server had before.
+    pub fn command_at(&self, address: std::net::SocketAddr) -> Command {
+        Self::command_on(&self.data_dir(), &address.to_string())
+    }
+
     /// The same for any data folder. Nothing of the test's environment that a service manager sets reaches
     /// the server.
     pub fn command_for(data_dir: &Path) -> Command {
+        Self::command_on(data_dir, "127.0.0.1:0")
+    }
+
+    fn command_on(data_dir: &Path, address: &str) -> Command {
         let mut command = Command::new(binaries::server());
-        command.arg("--data-dir").arg(data_dir).args(["--listen", "127.0.0.1:0"]);
+        command.arg("--data-dir").arg(data_dir).args(["--listen", address]);
         for variable in ["JOURNAL_STREAM", "LISTEN_FDS", "LISTEN_PID", "NOTIFY_SOCKET", "RUST_LOG", "STATE_DIRECTORY"] {
             command.env_remove(variable);
         }

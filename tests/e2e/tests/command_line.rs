@@ -55,7 +55,7 @@ fn json_output_is_one_object_a_line_for_every_command() {
     assert_eq!(sent[0]["seq"], 1);
     anna.run(&["send", "ben", "two"]).ok();
     let read = objects(anna.run(&["read", "ben", "--json"]).ok());
-    let texts: Vec<_> = read.iter().map(|message| message["text"].as_str().expect("a text")).collect();
+    let texts: Vec<_> = read.iter().map(|message| message["body"]["text"].as_str().expect("a text")).collect();
     assert_eq!(texts, ["one", "two"]);
     assert_eq!((&read[0]["message_id"], &read[0]["ts"]), (&sent[0]["message_id"], &sent[0]["ts"]));
     let listed = objects(anna.run(&["--json", "conversations"]).ok());
@@ -82,7 +82,7 @@ fn listen_shows_messages_as_they_come_until_interrupted() {
     assert!(!line.contains('\u{7}'), "a message does not ring");
     let message = json.out.find(|line| line.contains("two").then(|| line.to_owned())).expect("the message");
     let message: Value = serde_json::from_str(&message).expect("JSON");
-    assert_eq!(message["text"], "two\nlines and a bell \u{7}", "JSON has it as it was sent");
+    assert_eq!(message["body"]["text"], "two\nlines and a bell \u{7}", "JSON has it as it was sent");
     text.interrupt();
     let said = text.ended();
     assert_eq!(said.code, Some(0), "an interrupt is how it ends: {said:?}");

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use posthouse_e2e::random::Random;
 use posthouse_e2e::wait::within;
 use posthouse_e2e::{Device, Server, Site, Stopped, binaries};
-use posthouse_protocol::{ConversationId, History, HistoryParams, Message, Send, SendParams, Token, limits};
+use posthouse_protocol::{ConversationId, History, HistoryParams, Message, NewBody, Send, SendParams, Token, limits};
 
 /// Bytes that are flipped in each of the two databases; `POSTHOUSE_TEST_FLIPS` asks for more.
 const FLIPS: usize = 12;
@@ -226,7 +226,7 @@ async fn lost_pages_of_a_large_database_are_noticed_when_they_are_read_and_the_w
         let params = |_| SendParams {
             conversation_id: notes,
             client_msg_id: posthouse_client::new_client_msg_id(),
-            text: "\u{1}".repeat(limits::TEXT_LEN_MAX),
+            body: NewBody::text("\u{1}".repeat(limits::TEXT_LEN_MAX)),
         };
         let sends = (0..50).map(params).map(|params| {
             let client = anna.client.clone();
@@ -251,7 +251,7 @@ async fn lost_pages_of_a_large_database_are_noticed_when_they_are_read_and_the_w
         }
         Ok(server) => {
             let anna = Device::connect(&server.url(), anna.token.clone()).await;
-            let mut params = HistoryParams { conversation_id: notes, before: None, limit: None };
+            let mut params = HistoryParams::newest(notes);
             let error = loop {
                 match within("answer", anna.client.call::<History>(&params)).await {
                     Ok(page) => params.before = Some(page.messages.first().expect("it ends at the lost pages").seq),

@@ -8,7 +8,7 @@ use posthouse_client::{ClientError, new_client_msg_id};
 use posthouse_e2e::random::Random;
 use posthouse_e2e::wait::until;
 use posthouse_e2e::{Device, Site};
-use posthouse_protocol::{ClientMsgId, ConversationId, Message, SendResult};
+use posthouse_protocol::{ClientMsgId, ConversationId, Message, NewBody, SendResult};
 
 /// How often the server is killed; `POSTHOUSE_TEST_CYCLES` asks for more.
 const CYCLES: usize = 5;
@@ -98,7 +98,7 @@ async fn send_until_killed(
                     let params = posthouse_protocol::SendParams {
                         conversation_id: next.conversation,
                         client_msg_id: next.id.clone(),
-                        text: next.text.clone(),
+                        body: NewBody::text(next.text.clone()),
                     };
                     match client.call::<posthouse_protocol::Send>(&params).await {
                         Ok(result) => {
@@ -133,15 +133,16 @@ async fn send_until_killed(
 fn assert_holds(history: &[Message], conversation: ConversationId, sent: &HashMap<ClientMsgId, Sent>) {
     for (index, message) in history.iter().enumerate() {
         assert_eq!(message.seq.0, u64::try_from(index).expect("a usize fits") + 1, "no gap and no repetition");
-        let try_ = sent.get(&message.client_msg_id).expect("somebody sent it");
+        let id = message.client_msg_id.as_ref().expect("a client sent it");
+        let try_ = sent.get(id).expect("somebody sent it");
         assert_eq!(message.conversation_id, try_.conversation);
-        assert!(message.text == try_.text, "{:?} is as it was sent", try_.id);
+        assert!(message.text() == Some(try_.text.as_str()), "{:?} is as it was sent", try_.id);
         if let Some(result) = try_.result {
             assert_eq!((message.message_id, message.seq, message.ts), (result.message_id, result.seq, result.ts));
         }
     }
     assert!(history.windows(2).all(|pair| pair[0].ts <= pair[1].ts), "time does not go back");
-    let kept: HashSet<&ClientMsgId> = history.iter().map(|message| &message.client_msg_id).collect();
+    let kept: HashSet<&ClientMsgId> = history.iter().filter_map(|message| message.client_msg_id.as_ref()).collect();
     assert_eq!(kept.len(), history.len(), "nothing is there twice");
     for try_ in sent.values().filter(|try_| try_.conversation == conversation && try_.result.is_some()) {
         assert!(kept.contains(&try_.id), "{:?} was acknowledged and is lost", try_.id);

@@ -17,7 +17,7 @@ async fn a_full_pipeline_is_answered_and_its_sends_keep_their_order() {
     let count = 2 * u64::try_from(limits::REQUESTS_IN_FLIGHT_MAX).expect("a usize fits");
     let mut requests = Vec::new();
     for id in 1..=count {
-        let params = json!({ "conversation_id": notes, "client_msg_id": format!("m{id}"), "text": format!("{id}") });
+        let params = json!({ "conversation_id": notes, "client_msg_id": format!("m{id}"), "body": { "type": "text", "text": format!("{id}") } });
         let request = json!({ "id": id, "method": "send", "params": params }).to_string();
         requests.extend(frame(FIN | TEXT, request.as_bytes()));
     }
@@ -32,7 +32,7 @@ async fn a_full_pipeline_is_answered_and_its_sends_keep_their_order() {
     answered.sort_unstable();
     assert_eq!(answered, (1..=count).collect::<Vec<_>>(), "each is answered once");
     for expected in 1..=count {
-        assert_eq!(anna.next_message().await.text, expected.to_string(), "events keep the order");
+        assert_eq!(anna.next_message().await.text(), Some(expected.to_string().as_str()), "events keep the order");
     }
     server.assert_undisturbed();
 }
@@ -50,7 +50,8 @@ async fn the_longest_text_is_kept_and_one_byte_more_is_refused() {
         assert_eq!(error.code, ErrorCode::InvalidParams);
         assert!(error.message.contains("text: 1 to 16384 bytes"), "{error}");
     }
-    let kept: Vec<_> = anna.history(notes).await.into_iter().map(|message| message.text).collect();
+    let kept: Vec<_> =
+        anna.history(notes).await.iter().map(|message| message.text().expect("a text").to_owned()).collect();
     assert_eq!(kept, longest);
     server.assert_undisturbed();
 }
@@ -66,7 +67,7 @@ async fn a_history_of_the_longest_texts_can_be_read_to_its_end() {
     }
     let kept = anna.history(notes).await;
     assert_eq!(kept.iter().map(|message| message.seq.0).collect::<Vec<_>>(), (1..=12).collect::<Vec<_>>());
-    assert!(kept.iter().all(|message| message.text == text));
+    assert!(kept.iter().all(|message| message.text() == Some(text.as_str())));
     server.assert_undisturbed();
 }
 
@@ -78,7 +79,7 @@ async fn history_pages_hold_what_was_asked_for_and_no_more_than_their_limit() {
         anna.send(notes, &number.to_string()).await;
     }
     let page = |before: Option<u64>, limit: Option<u32>| {
-        let params = HistoryParams { conversation_id: notes, before: before.map(Seq), limit };
+        let params = HistoryParams { conversation_id: notes, before: before.map(Seq), after: None, limit };
         let client = anna.client.clone();
         async move { client.call::<History>(&params).await }
     };
@@ -119,7 +120,8 @@ async fn the_names_that_clients_choose_have_their_limits() {
     for (id, accepted) in
         [("a".repeat(64), true), ("a".repeat(65), false), (String::new(), false), ("a\0".to_owned(), false)]
     {
-        let params = json!({ "conversation_id": notes, "client_msg_id": id, "text": "hello" });
+        let params =
+            json!({ "conversation_id": notes, "client_msg_id": id, "body": { "type": "text", "text": "hello" } });
         let answer = socket.call(3, "send", params).await;
         assert_eq!(answer.get("result").is_some(), accepted, "a client_msg_id of {} bytes: {answer}", id.len());
     }

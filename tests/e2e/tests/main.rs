@@ -2,6 +2,7 @@
 //! real client library.
 
 mod admin_socket;
+mod catching_up;
 mod command_line;
 mod damaged_database;
 mod durability;

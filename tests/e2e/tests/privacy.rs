@@ -5,8 +5,8 @@ use posthouse_e2e::raw::{End, RawSocket};
 use posthouse_e2e::wait::within;
 use posthouse_e2e::{Device, PASSWORD, Server, Site, refusal};
 use posthouse_protocol::{
-    ConversationsDirect, ConversationsDirectParams, ConversationsList, Empty, ErrorCode, History, HistoryParams, Login,
-    LoginParams, Username, close,
+    ConversationsDirect, ConversationsDirectParams, ConversationsList, ConversationsListParams, ErrorCode, History,
+    HistoryParams, Login, LoginParams, Username, close,
 };
 use serde_json::json;
 
@@ -19,22 +19,27 @@ async fn a_third_account_can_neither_read_nor_write_nor_see_a_conversation_of_tw
     let conversation = anna.direct("ben").await;
     anna.send(conversation, "between us").await;
 
-    let read = HistoryParams { conversation_id: conversation, before: None, limit: None };
+    let read = HistoryParams::newest(conversation);
     let seen = refusal(carl.client.call::<History>(&read).await);
     let written = refusal(carl.try_send(conversation, new_client_msg_id(), "hello").await);
     assert_eq!((seen.code, written.code), (ErrorCode::NotFound, ErrorCode::NotFound));
     // The answer for a conversation that does not exist is the same, word for word.
-    let nowhere = HistoryParams { conversation_id: posthouse_protocol::ConversationId(999), before: None, limit: None };
+    let nowhere = HistoryParams::newest(posthouse_protocol::ConversationId(999));
     assert_eq!(refusal(carl.client.call::<History>(&nowhere).await), seen);
-    let listed = carl.client.call::<ConversationsList>(&Empty {}).await.expect("the list").conversations;
+    let listed = carl
+        .client
+        .call::<ConversationsList>(&ConversationsListParams::default())
+        .await
+        .expect("the list")
+        .conversations;
     assert!(listed.is_empty(), "{listed:?}");
 
     // Carl's only event is the message that is for him, though one that is not came before.
     ben.send(conversation, "still between us").await;
-    assert_eq!(anna.next_message().await.text, "still between us");
+    assert_eq!(anna.next_message().await.text(), Some("still between us"));
     let with_carl = ben.direct("carl").await;
     ben.send(with_carl, "for carl").await;
-    assert_eq!(carl.next_message().await.text, "for carl");
+    assert_eq!(carl.next_message().await.text(), Some("for carl"));
     assert_eq!(anna.history(conversation).await.len(), 2, "what carl wrote is nowhere");
 }
 
@@ -76,7 +81,7 @@ async fn nothing_is_served_before_connect() {
     let params = ConversationsDirectParams { username: Username::new("ben").expect("a user name") };
     let refused = refusal(client.call::<ConversationsDirect>(&params).await);
     assert_eq!(refused.code, ErrorCode::NotConnected);
-    let read = HistoryParams { conversation_id: posthouse_protocol::ConversationId(1), before: None, limit: None };
+    let read = HistoryParams::newest(posthouse_protocol::ConversationId(1));
     assert_eq!(refusal(client.call::<History>(&read).await).code, ErrorCode::NotConnected);
 }
 

@@ -9,7 +9,7 @@ use posthouse_client::{ClientError, new_client_msg_id};
 use posthouse_e2e::raw::{End, FIN, RawSocket, TEXT, frame};
 use posthouse_e2e::wait::{BOUND, until, within};
 use posthouse_e2e::{Device, Site};
-use posthouse_protocol::{Event, Send, SendParams, close, limits};
+use posthouse_protocol::{Event, NewBody, Push, Send, SendParams, close, limits};
 use serde_json::json;
 
 /// A write that takes longer is stuck. Where it only was slow, the test still holds, for less.
@@ -25,7 +25,8 @@ async fn sigterm_tells_every_client_when_to_come_back_closes_with_1012_and_exits
         let stranger = RawSocket::open(server.address()).await;
         server.signal(signal);
 
-        let Some(Event::Restarting(restarting)) = within("event", anna.events.next()).await else {
+        let next = within("event", anna.events.next()).await;
+        let Some(Push { cursor: None, event: Event::Restarting(restarting) }) = next else {
             panic!("the client library hears of the restart");
         };
         assert!(restarting.retry_ms <= 1_000, "{restarting:?}");
@@ -84,9 +85,9 @@ async fn sends_under_way_at_sigterm_are_answered_or_not_stored_as_acknowledged()
         let client = anna.client.clone();
         let (client_msg_id, text) = (new_client_msg_id(), format!("{number}"));
         sends.push(tokio::spawn(async move {
-            let params = SendParams { conversation_id: notes, client_msg_id, text };
+            let params = SendParams { conversation_id: notes, client_msg_id, body: NewBody::text(&text) };
             let result = client.call::<Send>(&params).await;
-            (params, result)
+            (params, text, result)
         }));
     }
     anna.send(notes, "first").await;
@@ -97,17 +98,17 @@ async fn sends_under_way_at_sigterm_are_answered_or_not_stored_as_acknowledged()
     let again = Device::connect(&server.url(), anna.token).await;
     let history = again.history(notes).await;
     for send in sends {
-        let (params, result) = within("outcome", send).await.expect("a sender's end");
-        let kept = history.iter().find(|message| message.client_msg_id == params.client_msg_id);
+        let (params, text, result) = within("outcome", send).await.expect("a sender's end");
+        let kept = history.iter().find(|message| message.client_msg_id.as_ref() == Some(&params.client_msg_id));
         match result {
             Ok(result) => {
                 let kept = kept.expect("it was acknowledged");
-                assert_eq!((kept.seq, kept.ts, &kept.text), (result.seq, result.ts, &params.text));
+                assert_eq!((kept.seq, kept.ts, kept.text()), (result.seq, result.ts, Some(text.as_str())));
             }
             Err(ClientError::Refused(error)) => assert!(error.retryable && kept.is_none(), "{error:?}"),
             Err(ClientError::Disconnected(_)) => {
                 // Undecided for the client: the retry decides, and stores it once.
-                let result = again.try_send(notes, params.client_msg_id.clone(), &params.text).await;
+                let result = again.try_send(notes, params.client_msg_id.clone(), &text).await;
                 let result = result.expect("the acknowledgement");
                 assert!(kept.is_none_or(|kept| kept.seq == result.seq));
             }

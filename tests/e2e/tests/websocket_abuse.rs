@@ -230,7 +230,7 @@ impl TwoOthers {
         let text = format!("message {}", self.messages);
         let sent = self.anna.send(self.conversation, &text).await;
         let received = self.ben.next_message().await;
-        assert_eq!((received.seq, received.text), (sent.seq, text));
+        assert_eq!((received.seq, received.text()), (sent.seq, Some(text.as_str())));
         self.server.assert_undisturbed();
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use posthouse_client::{Client, Events, ServerUrl, new_client_msg_id};
 use posthouse_protocol::{
     Connect, ConnectParams, ConversationsDirect, ConversationsDirectParams, Event, History, HistoryParams, Login,
-    LoginParams, Message, Send, SendParams, SendResult, Seq, Token, Username, limits,
+    LoginParams, Message, NewBody, Send, SendParams, SendResult, Seq, Token, Username, limits,
 };
 
 /// An emulated box hashes passwords slowly; a call that takes longer has been lost.
@@ -45,7 +45,7 @@ impl Device {
     }
 
     async fn begin(client: Client, events: Events, token: Token) -> anyhow::Result<Self> {
-        bounded("connect", client.call::<Connect>(&ConnectParams { token: token.clone() })).await?;
+        bounded("connect", client.call::<Connect>(&ConnectParams { token: token.clone(), resume: None })).await?;
         Ok(Self { client, events, token })
     }
 
@@ -55,7 +55,7 @@ impl Device {
         let params = SendParams {
             conversation_id: conversation.conversation_id,
             client_msg_id: new_client_msg_id(),
-            text: text.to_owned(),
+            body: NewBody::text(text),
         };
         bounded("send", self.client.call::<Send>(&params)).await
     }
@@ -64,7 +64,8 @@ impl Device {
     pub async fn receive(&mut self) -> anyhow::Result<Message> {
         loop {
             let event = tokio::time::timeout(CALL_LIMIT, self.events.next()).await.context("no message came")?;
-            if let Event::Message(message) = event.context("the connection ended before the message came")? {
+            let push = event.context("the connection ended before the message came")?;
+            if let Event::Message(message) = push.event {
                 return Ok(message);
             }
         }
@@ -90,6 +91,7 @@ impl Device {
             let params = HistoryParams {
                 conversation_id: conversation.conversation_id,
                 before,
+                after: None,
                 limit: Some(limits::HISTORY_LIMIT_MAX),
             };
             let page = bounded("history", self.client.call::<History>(&params)).await?;
@@ -105,7 +107,7 @@ impl Device {
     pub async fn history(&self, with_whom: &str) -> anyhow::Result<Vec<Message>> {
         let conversation =
             bounded("conversations.direct", self.client.call::<ConversationsDirect>(&with(with_whom)?)).await?;
-        let params = HistoryParams { conversation_id: conversation.conversation_id, before: None, limit: None };
+        let params = HistoryParams::newest(conversation.conversation_id);
         let page = bounded("history", self.client.call::<History>(&params)).await?;
         ensure!(!page.has_more, "more messages than the test sent");
         Ok(page.messages)

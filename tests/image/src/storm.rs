@@ -66,7 +66,8 @@ impl Storm {
 /// All that was acknowledged is there, once, and the sequence has no hole.
 pub async fn verify(server: &ServerUrl, token: Token, to: &str, acknowledged: &[String]) -> anyhow::Result<()> {
     let stored = Device::come_back(server, token).await?.whole_history(to).await?;
-    let stored: Vec<(u64, &str)> = stored.iter().map(|message| (message.seq.0, message.text.as_str())).collect();
+    let stored: Vec<(u64, &str)> =
+        stored.iter().map(|message| (message.seq.0, message.text().unwrap_or_default())).collect();
     compare(&stored, acknowledged)
 }
 

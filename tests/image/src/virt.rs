@@ -95,7 +95,7 @@ async fn talk(server: &ServerUrl, anna: &Person, ben: &Person) -> anyhow::Result
     let acknowledged = anna.send("ben", "Are the horses ready?").await?;
     sent.push(ben.receive().await?);
     ensure!(
-        sent[0].seq == acknowledged.seq && sent[0].text == "Are the horses ready?",
+        sent[0].seq == acknowledged.seq && sent[0].text() == Some("Are the horses ready?"),
         "ben received something else than anna sent"
     );
     let answered = ben.send("anna", "They are.").await?;

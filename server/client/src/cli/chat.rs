@@ -3,8 +3,9 @@
 use anyhow::{Context, bail};
 use posthouse_client::{Client, ClientError, Events, Login, ServerUrl, new_client_msg_id};
 use posthouse_protocol::{
-    Connect, ConnectParams, ConversationId, ConversationsDirect, ConversationsDirectParams, ConversationsList, Empty,
-    ErrorCode, Event, History, HistoryParams, LoginParams, Send, SendParams, Username, limits,
+    Connect, ConnectParams, ConversationId, ConversationsDirect, ConversationsDirectParams, ConversationsList,
+    ConversationsListParams, ErrorCode, Event, History, HistoryParams, LoginParams, NewBody, Send, SendParams,
+    Username, limits,
 };
 
 use super::output::Output;
@@ -37,7 +38,7 @@ async fn log_in(server: ServerUrl, username: Username, password: String, output:
 async fn send(to: Username, text: String, output: Output) -> anyhow::Result<()> {
     let (client, _events) = connect().await?;
     let conversation_id = direct(&client, to).await?;
-    let params = SendParams { conversation_id, client_msg_id: new_client_msg_id(), text };
+    let params = SendParams { conversation_id, client_msg_id: new_client_msg_id(), body: NewBody::text(text) };
     let sent = client.call::<Send>(&params).await.context("the message was not sent")?;
     output.sent(&sent);
     Ok(())
@@ -50,7 +51,7 @@ async fn read(with: Username, limit: u32, output: Output) -> anyhow::Result<()> 
     let (mut pages, mut before, mut wanted) = (Vec::new(), None, limit);
     loop {
         let limit = Some(wanted.min(limits::HISTORY_LIMIT_MAX));
-        let page = client.call::<History>(&HistoryParams { conversation_id, before, limit }).await?;
+        let page = client.call::<History>(&HistoryParams { conversation_id, before, after: None, limit }).await?;
         before = page.messages.first().map(|message| message.seq);
         wanted = wanted.saturating_sub(u32::try_from(page.messages.len()).unwrap_or(u32::MAX));
         pages.push(page.messages);
@@ -66,10 +67,15 @@ async fn read(with: Username, limit: u32, output: Output) -> anyhow::Result<()> 
 
 async fn conversations(output: Output) -> anyhow::Result<()> {
     let (client, _events) = connect().await?;
-    for conversation in client.call::<ConversationsList>(&Empty {}).await?.conversations {
-        output.conversation(&conversation);
+    let mut params = ConversationsListParams::default();
+    loop {
+        let page = client.call::<ConversationsList>(&params).await?;
+        page.conversations.iter().for_each(|conversation| output.conversation(conversation));
+        if page.next.is_none() {
+            return Ok(());
+        }
+        params.after = page.next;
     }
-    Ok(())
 }
 
 /// Until interrupted: that is its ordinary end, and works also where a script started it with the signal ignored.
@@ -79,11 +85,11 @@ async fn listen(output: Output) -> anyhow::Result<()> {
     tokio::pin!(interrupted);
     output.listening();
     loop {
-        let event = tokio::select! {
-            event = events.next() => event,
+        let push = tokio::select! {
+            push = events.next() => push,
             caught = &mut interrupted => return caught.context("can't wait for an interrupt"),
         };
-        match event {
+        match push.map(|push| push.event) {
             Some(Event::Message(message)) => output.message(&message),
             Some(Event::Restarting(_)) => bail!("the server is restarting"),
             None => bail!("the connection to the server ended"),
@@ -95,7 +101,7 @@ async fn listen(output: Output) -> anyhow::Result<()> {
 async fn connect() -> anyhow::Result<(Client, Events)> {
     let login = Login::load()?;
     let (client, events) = Client::open(&login.server).await?;
-    match client.call::<Connect>(&ConnectParams { token: login.token }).await {
+    match client.call::<Connect>(&ConnectParams { token: login.token, resume: None }).await {
         Ok(_) => Ok((client, events)),
         Err(ClientError::Refused(error)) if error.code == ErrorCode::TokenInvalid => {
             bail!("this device is logged out: run `posthouse login --server {} {}`", login.server, login.username)

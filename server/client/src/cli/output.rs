@@ -8,6 +8,9 @@ use posthouse_client::Login;
 use posthouse_protocol::{Account, Conversation, Message, SendResult, TimestampMs};
 use serde_json::json;
 
+/// Stands for a message that this version can't show.
+const NEWER_KIND: &str = "(a kind of message that a newer version shows)";
+
 #[derive(Clone, Copy)]
 pub enum Output {
     Text,
@@ -32,7 +35,7 @@ impl Output {
     pub fn message(self, message: &Message) {
         match self {
             Self::Text => {
-                let text = printable(&message.text);
+                let text = message.text().map_or_else(|| NEWER_KIND.to_owned(), printable);
                 say(&format!("{}  {}: {text}", local_time(message.ts), message.sender.username));
             }
             Self::Json => print_json(message),
@@ -41,7 +44,7 @@ impl Output {
 
     pub fn conversation(self, conversation: &Conversation) {
         match self {
-            Self::Text => say(&format!("{}  ({} messages)", conversation.peer.username, conversation.last_seq)),
+            Self::Text => say(&format!("{}  ({} messages)", title(conversation), conversation.last_seq)),
             Self::Json => print_json(conversation),
         }
     }
@@ -85,6 +88,14 @@ fn say(line: &str) {
         }
         eprintln!("posthouse: cannot write the result: {error}");
         std::process::exit(1);
+    }
+}
+
+/// What a conversation is called.
+fn title(conversation: &Conversation) -> String {
+    match &conversation.peer {
+        Some(peer) => peer.username.to_string(),
+        None => format!("conversation {}", conversation.conversation_id),
     }
 }
 

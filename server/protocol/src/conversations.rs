@@ -1,0 +1,78 @@
+//! Conversations: which there are for an account.
+
+use serde::{Deserialize, Serialize};
+
+use crate::method::methods;
+use crate::{Account, ConversationId, PageToken, Seq, Username};
+
+methods! {
+    /// The account's conversations, the most recently used first, page by page.
+    ConversationsList = "conversations.list", ConversationsListParams => ConversationsListResult;
+    /// One of the account's conversations.
+    ConversationsGet = "conversations.get", ConversationsGetParams => Conversation;
+    /// The direct conversation with one other account; made if there is none yet.
+    ConversationsDirect = "conversations.direct", ConversationsDirectParams => Conversation;
+}
+
+/// A conversation as one member sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conversation {
+    /// Names it in `send` and `history`.
+    pub conversation_id: ConversationId,
+    /// What it is.
+    pub kind: ConversationKind,
+    /// The other member of a direct conversation; oneself, in a conversation with oneself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Account>,
+    /// The `seq` of its newest message; 0 while there is none.
+    pub last_seq: Seq,
+}
+
+/// What a conversation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConversationKind {
+    /// Of two accounts, or of one with itself.
+    Direct,
+    /// A kind of a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Parameters of `conversations.list`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConversationsListParams {
+    /// `next` of the page before; without it, the first page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<PageToken>,
+    /// How many at most: 1 to [`crate::limits::PAGE_LIMIT_MAX`], by default [`crate::limits::PAGE_LIMIT_DEFAULT`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+/// Result of `conversations.list`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConversationsListResult {
+    /// The most recently used first.
+    pub conversations: Vec<Conversation>,
+    /// Where the next page begins; none behind the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<PageToken>,
+}
+
+/// Parameters of `conversations.get`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConversationsGetParams {
+    /// Which.
+    pub conversation_id: ConversationId,
+}
+
+/// Parameters of `conversations.direct`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConversationsDirectParams {
+    /// Whom to talk to.
+    pub username: Username,
+}

@@ -1,0 +1,140 @@
+//! Messages: sending them, reading them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::method::methods;
+use crate::{Account, ClientMsgId, ConversationId, MessageId, Seq, TimestampMs};
+
+methods! {
+    /// Sends a message. The answer comes after it is on the disk, and not before.
+    Send = "send", SendParams => SendResult;
+    /// Messages of a conversation, oldest first.
+    History = "history", HistoryParams => HistoryResult;
+}
+
+/// A stored message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Unique on this site.
+    pub message_id: MessageId,
+    /// The conversation it belongs to.
+    pub conversation_id: ConversationId,
+    /// Its place there.
+    pub seq: Seq,
+    /// When the server took it. Never decreases within a conversation.
+    pub ts: TimestampMs,
+    /// Who sent it.
+    pub sender: Account,
+    /// The sender's own name for it; none where no client sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_msg_id: Option<ClientMsgId>,
+    /// What it says.
+    pub body: Body,
+}
+
+impl Message {
+    /// The text, of a message that is one.
+    pub fn text(&self) -> Option<&str> {
+        match &self.body {
+            Body::Text { text } => Some(text),
+            Body::Unknown(_) => None,
+        }
+    }
+}
+
+/// What a message says. A kind of a later version is kept as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Body {
+    /// Plain text, as sent.
+    Text {
+        /// What was written.
+        text: String,
+    },
+    /// A kind that this version does not know: to be shown as "a newer kind of message".
+    #[serde(untagged)]
+    Unknown(serde_json::Map<String, serde_json::Value>),
+}
+
+/// What a client may send. Unlike [`Body`] it takes nothing that it does not know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum NewBody {
+    /// Plain text.
+    Text {
+        /// 1 to [`crate::limits::TEXT_LEN_MAX`] bytes of UTF-8, kept as they are.
+        text: String,
+    },
+}
+
+impl NewBody {
+    /// A text.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text { text: text.into() }
+    }
+}
+
+impl From<NewBody> for Body {
+    fn from(body: NewBody) -> Self {
+        match body {
+            NewBody::Text { text } => Self::Text { text },
+        }
+    }
+}
+
+/// Parameters of `send`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SendParams {
+    /// Where to.
+    pub conversation_id: ConversationId,
+    /// Fresh for each message, the same for each try of it.
+    pub client_msg_id: ClientMsgId,
+    /// What it says.
+    pub body: NewBody,
+}
+
+/// Result of `send`: the message is on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendResult {
+    /// Unique on this site.
+    pub message_id: MessageId,
+    /// Its place in the conversation.
+    pub seq: Seq,
+    /// When the server took it.
+    pub ts: TimestampMs,
+}
+
+/// Parameters of `history`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryParams {
+    /// Whose messages.
+    pub conversation_id: ConversationId,
+    /// Only messages with a smaller `seq`. Without it and without `after`: the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Seq>,
+    /// Only messages with a larger `seq`, beginning with the one right behind. Not together with `before`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Seq>,
+    /// How many at most: 1 to [`crate::limits::HISTORY_LIMIT_MAX`], by default
+    /// [`crate::limits::HISTORY_LIMIT_DEFAULT`]. As many come as fit into one frame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+}
+
+impl HistoryParams {
+    /// The newest messages of a conversation, as many as there are by default.
+    pub fn newest(conversation_id: ConversationId) -> Self {
+        Self { conversation_id, before: None, after: None, limit: None }
+    }
+}
+
+/// Result of `history`. The server writes messages as it has them stored, which is why their type is open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryResult<M = Message> {
+    /// Oldest first.
+    pub messages: Vec<M>,
+    /// Whether there are more in the direction of reading: older ones, or newer ones with `after`.
+    pub has_more: bool,
+}

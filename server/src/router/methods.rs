@@ -1,0 +1,37 @@
+//! The table of methods: each with what it is for the store and for the order of calls.
+
+use posthouse_protocol::{
+    Connect, ConversationsDirect, ConversationsGet, ConversationsList, History, Login, Ping, Send, Sync,
+};
+
+use super::call::{Entry, change, open, ordered, read};
+
+/// All of them. The most frequent come first: it is searched from its beginning.
+const METHODS: &[Entry] = &[
+    ordered::<Send>(),
+    open::<Ping>(),
+    open::<Connect>(),
+    read::<Sync>(),
+    read::<History>(),
+    open::<Login>(),
+    read::<ConversationsList>(),
+    read::<ConversationsGet>(),
+    change::<ConversationsDirect>(),
+];
+
+/// The method of that name.
+pub fn method(name: &str) -> Option<&'static Entry> {
+    METHODS.iter().find(|entry| entry.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_is_listed_once() {
+        for entry in METHODS {
+            assert_eq!(METHODS.iter().filter(|other| other.name == entry.name).count(), 1, "{}", entry.name);
+        }
+    }
+}

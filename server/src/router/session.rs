@@ -1,0 +1,141 @@
+//! Logging in, connecting, catching up.
+
+use posthouse_protocol::{
+    Connect, ConnectParams, ConnectResult, Empty, Epoch, ErrorBody, ErrorCode, LimitsInfo, Login, LoginParams,
+    LoginResult, Ping, Resume, SessionId, Sync, SyncParams, SyncResult, limits,
+};
+
+use super::call::{Answer, Caller, Open, Outcome, Read, Wire};
+use super::{Inner, invalid, page_limit, token};
+use crate::store::{DeviceAdd, cursor, gseq};
+
+impl Open for Ping {
+    async fn open(_inner: &Inner, _wire: Wire, _params: Empty) -> Outcome {
+        Ok(Answer::read(Empty {}))
+    }
+}
+
+impl Open for Login {
+    async fn open(inner: &Inner, _wire: Wire, params: LoginParams) -> Outcome {
+        let LoginParams { username, password, device } = params;
+        if device.is_empty() || device.chars().count() > limits::DEVICE_NAME_CHARS_MAX {
+            return Err(invalid(format!("device: 1 to {} characters", limits::DEVICE_NAME_CHARS_MAX)));
+        }
+        let record = inner.read(move |snapshot| snapshot.account_by_name(&username)).await?;
+        let stored_hash = record.as_ref().map(|record| record.password_hash.clone());
+        let matches = inner.passwords.verify(password, stored_hash).await?;
+        let Some(record) = record.filter(|_| matches) else {
+            return Err(ErrorBody::new(ErrorCode::LoginFailed, "user name and password don't match"));
+        };
+        let token = token::generate();
+        let account = record.account;
+        let device = DeviceAdd { account_id: account.account_id, token_hash: token::hash(&token), name: device };
+        let made = inner.write(device).await?;
+        Ok(Answer::committed(made.map(|()| LoginResult { token, account })))
+    }
+}
+
+impl Open for Connect {
+    async fn open(inner: &Inner, wire: Wire, params: ConnectParams) -> Outcome {
+        let ConnectParams { token, resume } = params;
+        let token_hash = token::hash(&token);
+        let found = inner.read(move |snapshot| Ok((snapshot.account_by_token(&token_hash)?, snapshot.floor()?)));
+        let (account, floor) = found.await?;
+        let account = account.ok_or_else(|| ErrorBody::new(ErrorCode::TokenInvalid, "log in again"))?;
+        // Events come from right behind this record on; whoever syncs up to it sees everything once.
+        let last = inner.registry.add(account.account_id, wire.origin, wire.outbox);
+        let epoch = inner.store.epoch();
+        let caller = Caller { account_id: account.account_id, origin: wire.origin };
+        let result = ConnectResult {
+            session_id: SessionId(wire.origin.0),
+            account,
+            epoch,
+            cursor: cursor(last),
+            resumed: resume.is_some_and(|resume| is_held(&resume, epoch, floor, last)),
+            ping_interval_s: limits::PING_INTERVAL_S,
+            limits: LimitsInfo::CURRENT,
+        };
+        Ok(Answer::connected(result, caller))
+    }
+}
+
+/// Whether `sync` can go on from there: it is a place in this database, and what follows is still kept.
+fn is_held(resume: &Resume, epoch: Epoch, floor: u64, last: u64) -> bool {
+    resume.epoch == epoch && gseq(&resume.cursor).is_some_and(|known| (floor..=last).contains(&known))
+}
+
+impl Read for Sync {
+    type Answer = SyncResult;
+
+    async fn read(inner: &Inner, caller: Caller, params: SyncParams) -> Result<SyncResult, ErrorBody> {
+        let limit = page_limit(params.limit, limits::SYNC_LIMIT_DEFAULT, limits::SYNC_LIMIT_MAX)?;
+        let unknown = || invalid("cursor: this server gave no such cursor in this epoch");
+        let after = gseq(&params.cursor).ok_or_else(unknown)?;
+        let until = params.until.map_or(Ok(u64::MAX), |until| gseq(&until).ok_or_else(unknown))?;
+        let page = inner.read(move |snapshot| {
+            let floor = snapshot.floor()?;
+            if after > snapshot.last_gseq()? {
+                return Ok(Err(unknown()));
+            }
+            if after > 0 && after < floor {
+                let message = "what lies behind this cursor is no longer kept: begin again with \"0\"";
+                return Ok(Err(ErrorBody::new(ErrorCode::CursorExpired, message)));
+            }
+            Ok(Ok(snapshot.sync(caller.account_id, (after.max(floor), until), limit)?))
+        });
+        let page = page.await??;
+        Ok(SyncResult { events: page.events, next_cursor: cursor(page.next), has_more: page.has_more })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use posthouse_protocol::{AccountId, Cursor, RequestHead};
+    use redb::{Builder, TableDefinition};
+
+    use super::*;
+    use crate::router::{Access, Router, method, outbox};
+    use crate::store::{Origin, Store, StoreParts};
+
+    /// A store of which everything up to a record is no longer kept.
+    fn with_floor(folder: &std::path::Path, floor: u64) -> StoreParts {
+        let StoreParts { store, ended, .. } = Store::open(folder).expect("opens");
+        futures_util::FutureExt::now_or_never(store.stop());
+        ended.blocking_recv().expect("told").expect("a clean end");
+        drop(store);
+        let database = Builder::new().open(folder.join(crate::store::FILE_NAME)).expect("opens");
+        let txn = database.begin_write().expect("a transaction");
+        let meta: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+        txn.open_table(meta).expect("the table").insert("floor", floor).expect("written");
+        txn.commit().expect("committed");
+        drop(database);
+        Store::open(folder).expect("opens again")
+    }
+
+    #[test]
+    fn what_lies_behind_a_cursor_below_the_floor_is_refused_instead_of_left_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let StoreParts { store, last_gseq, .. } = with_floor(folder.path(), 5);
+        assert_eq!(last_gseq, 5, "no number is used twice");
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
+        runtime.block_on(async {
+            let router = Router::new(store, 7);
+            let caller = Caller { account_id: AccountId(1), origin: Origin(1) };
+            let wire = Wire { origin: Origin(1), outbox: outbox().0 };
+            for (cursor, code) in [("4", ErrorCode::CursorExpired), ("8", ErrorCode::InvalidParams)] {
+                let frame = format!(r#"{{"id":1,"method":"sync","params":{{"cursor":"{cursor}"}}}}"#);
+                let head = RequestHead::parse(&frame).expect("a request");
+                let Some(Access::Connected(call)) = method("sync").map(|entry| &entry.access) else {
+                    panic!("sync needs a session");
+                };
+                let call = call(&head, caller).expect("the parameters are good");
+                let error = router.begin(&wire, call).await.await.expect_err("refused");
+                assert_eq!(error.code, code, "{cursor}");
+            }
+            let resume = |known: &str| Resume { epoch: router.inner.store.epoch(), cursor: Cursor(known.to_owned()) };
+            for (known, holds) in [("4", false), ("5", true), ("7", true), ("8", false)] {
+                assert_eq!(is_held(&resume(known), router.inner.store.epoch(), 5, 7), holds, "{known}");
+            }
+        });
+    }
+}

@@ -1,0 +1,53 @@
+//! Conversations and who is in them.
+
+use posthouse_protocol::{AccountId, ConversationId, ConversationKind, Seq};
+
+use super::{Decision, Group, Refusal, Write};
+use crate::store::rows::{ConversationRow, MembershipRow, Row, RowKey, Unknown};
+
+/// The direct conversation of two accounts (or of one with itself), made if there is none.
+pub struct DirectOpen {
+    /// One.
+    pub account_id: AccountId,
+    /// The other.
+    pub peer_id: AccountId,
+}
+
+impl Write for DirectOpen {
+    type Output = (ConversationId, Seq);
+
+    fn decide(self, group: &mut Group<'_>) -> Decision<Self::Output> {
+        let (low, high) = (self.account_id.min(self.peer_id), self.account_id.max(self.peer_id));
+        if let Some(existing) = group.state.direct.get(&(low, high)) {
+            let last_seq = group.state.conversations.get(existing).map_or(0, |conversation| conversation.last_seq);
+            return Ok(Ok((*existing, Seq(last_seq))));
+        }
+        if [low, high].iter().any(|account| !group.state.accounts.contains_key(account)) {
+            return Ok(Err(Refusal::NoSuchAccount));
+        }
+        let conversation_id = ConversationId(group.state.last_conversation + 1);
+        let row = ConversationRow {
+            kind: ConversationKind::Direct,
+            direct: Some([low, high]),
+            created: group.now,
+            unknown: Unknown::new(),
+        };
+        group.put(Row::json(RowKey::conversation(conversation_id), &row));
+        let mut members = vec![low, high];
+        members.dedup();
+        for member in &members {
+            group.add_member(conversation_id, *member);
+        }
+        group.state.add_conversation(conversation_id, &row, members.into());
+        Ok(Ok((conversation_id, Seq(0))))
+    }
+}
+
+impl Group<'_> {
+    /// Writes the rows of an account that has never been a member before, and sees what comes from now on.
+    fn add_member(&mut self, conversation_id: ConversationId, account_id: AccountId) {
+        let row = MembershipRow::since(self.next_gseq(), self.now);
+        self.put(Row::json(RowKey::membership(account_id, conversation_id), &row));
+        self.put(Row::plain(RowKey::member(conversation_id, account_id), []));
+    }
+}

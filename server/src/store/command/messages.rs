@@ -1,0 +1,98 @@
+//! Messages.
+
+use posthouse_protocol::{
+    AccountId, Body, ClientMsgId, ConversationId, Event, Message, MessageId, NewBody, SendResult, Seq, TimestampMs,
+};
+
+use super::{Decision, Group, NewRecord, Refusal, Write};
+use crate::store::authority;
+use crate::store::record::{Audience, Malformed, Origin, Place, Recipients, SentName, decode_message};
+
+/// Appends a message to a conversation.
+pub struct MessageAppend {
+    /// Must be a member.
+    pub sender: AccountId,
+    /// The connection it came from.
+    pub origin: Origin,
+    /// Where to.
+    pub conversation_id: ConversationId,
+    /// The sender's own name for it.
+    pub client_msg_id: ClientMsgId,
+    /// What it says.
+    pub body: NewBody,
+}
+
+impl Write for MessageAppend {
+    type Output = SendResult;
+
+    fn decide(self, group: &mut Group<'_>) -> Decision<SendResult> {
+        if let Err(refusal) = authority::as_member(group.state, self.sender, self.conversation_id) {
+            return Ok(Err(refusal));
+        }
+        let fingerprint = self.fingerprint();
+        if let Some((gseq, first)) = group.overlay.sent(self.sender, &self.client_msg_id)? {
+            // A retry gets the first try's answer and changes nothing.
+            return if first == fingerprint { repeat(group, gseq) } else { Ok(Err(Refusal::ClientMsgIdUsed)) };
+        }
+        let sent = SentName { sender: self.sender, client_msg_id: self.client_msg_id, fingerprint };
+        let content = NewMessage { sender: self.sender, sent: Some(sent), body: self.body.into() };
+        Ok(group.message(self.conversation_id, content, true, Some(self.origin)))
+    }
+}
+
+impl MessageAppend {
+    /// Tells another message under the same name from a retry: CRC-32 of what the sender decides. (Who forges
+    /// one cheats nobody but themselves.)
+    fn fingerprint(&self) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&self.conversation_id.0.to_le_bytes());
+        match &self.body {
+            NewBody::Text { text } => hasher.update(text.as_bytes()),
+        }
+        hasher.finalize()
+    }
+}
+
+fn repeat(group: &mut Group<'_>, gseq: u64) -> Decision<SendResult> {
+    let missing = || Malformed(format!("`sent` points to {gseq}, not in `log`"));
+    let (_, frame) = group.overlay.record(gseq)?.ok_or_else(missing)?;
+    let first = decode_message(&frame)?;
+    Ok(Ok(SendResult { message_id: first.message_id, seq: first.seq, ts: first.ts }))
+}
+
+/// A message before it has its place.
+pub(super) struct NewMessage {
+    pub sender: AccountId,
+    pub sent: Option<SentName>,
+    pub body: Body,
+}
+
+impl Group<'_> {
+    /// Gives a message the next place in a conversation. `counts`: whether it makes the conversation unread.
+    pub(super) fn message(
+        &mut self,
+        conversation_id: ConversationId,
+        new: NewMessage,
+        counts: bool,
+        origin: Option<Origin>,
+    ) -> Result<SendResult, Refusal> {
+        let sender = self.state.accounts.get(&new.sender).cloned().ok_or(Refusal::NoSuchAccount)?;
+        let conversation = self.state.conversations.get_mut(&conversation_id).ok_or(Refusal::NoSuchConversation)?;
+        conversation.last_seq += 1;
+        conversation.last_counted += u64::from(counts);
+        // The clock may jump backwards (a Pi has none of its own); a conversation's time doesn't.
+        conversation.last_ts = conversation.last_ts.max(self.now.0);
+        let place = Place { seq: conversation.last_seq, counted: conversation.last_counted, is_message: true };
+        let (seq, ts) = (Seq(place.seq), TimestampMs(conversation.last_ts));
+        let recipients = Recipients::Accounts(conversation.members.clone());
+        let client_msg_id = new.sent.as_ref().map(|sent| sent.client_msg_id.clone());
+        let audience = Audience::Conversation(conversation_id);
+        let record = NewRecord { audience, place, ts, sent: new.sent, recipients, origin };
+        let body = new.body;
+        let gseq = self.record(record, |gseq| {
+            let message_id = MessageId(gseq);
+            Event::Message(Message { message_id, conversation_id, seq, ts, sender, client_msg_id, body })
+        });
+        Ok(SendResult { message_id: MessageId(gseq), seq, ts })
+    }
+}

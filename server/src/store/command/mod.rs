@@ -1,0 +1,115 @@
+//! The commands that change the store: each is decided against the state, in the writer's thread, and
+//! comes to entries for the log, or is refused and changes nothing.
+//!
+//! One file for each family. A command is a type that implements [`Write`]; it checks first and changes the
+//! [`Group`] last, because what it added can't be taken back.
+
+mod accounts;
+mod conversations;
+mod devices;
+mod messages;
+
+use posthouse_protocol::{Event, TimestampMs};
+
+use super::StoreError;
+use super::overlay::Overlay;
+use super::record::{Audience, Entry, Origin, Place, Published, Recipients, Record, Rewrite, SentName, encode_event};
+use super::rows::{Row, RowKey};
+use super::state::State;
+
+pub use accounts::AccountAdd;
+pub use conversations::DirectOpen;
+pub use devices::DeviceAdd;
+pub use messages::MessageAppend;
+
+/// Why a command was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The user name is taken.
+    #[error("the user name is taken")]
+    UsernameTaken,
+    /// No such account.
+    #[error("there is no such account")]
+    NoSuchAccount,
+    /// No such conversation, or not for this account to see.
+    #[error("there is no such conversation")]
+    NoSuchConversation,
+    /// The `client_msg_id` stands for another message.
+    #[error("this client_msg_id was used for another message")]
+    ClientMsgIdUsed,
+}
+
+/// What deciding gives: the store's failure, which stops the server, or the command's own result.
+pub type Decision<T> = Result<Result<T, Refusal>, StoreError>;
+
+/// A command.
+pub trait Write: Send + 'static {
+    /// What the caller learns once it is durable.
+    type Output: Send + 'static;
+
+    /// Decides the command and, if it stands, adds what it comes to.
+    ///
+    /// # Errors
+    /// The store's own. A refusal is no error of the store: it is the inner result.
+    fn decide(self, group: &mut Group<'_>) -> Decision<Self::Output>;
+}
+
+/// What a group of commands decides by, and what it comes to.
+pub struct Group<'a> {
+    pub(super) state: &'a mut State,
+    pub(super) overlay: &'a mut Overlay,
+    pub(super) now: TimestampMs,
+    pub(super) entries: Vec<Entry>,
+    pub(super) published: Vec<Published>,
+}
+
+/// A record before it has a number.
+pub(super) struct NewRecord {
+    pub audience: Audience,
+    pub place: Place,
+    pub ts: TimestampMs,
+    pub sent: Option<SentName>,
+    pub recipients: Recipients,
+    pub origin: Option<Origin>,
+}
+
+impl Group<'_> {
+    /// The number that the next record will get.
+    pub(super) fn next_gseq(&self) -> u64 {
+        self.state.last_gseq + 1
+    }
+
+    /// Adds a record, for the log and for those whom it concerns. `event` is made for its number, which is
+    /// returned.
+    pub(super) fn record(&mut self, new: NewRecord, event: impl FnOnce(u64) -> Event) -> u64 {
+        let gseq = self.next_gseq();
+        self.state.last_gseq = gseq;
+        let frame = encode_event(gseq, event(gseq));
+        let NewRecord { audience, place, ts, sent, recipients, origin } = new;
+        self.published.push(Published { gseq, recipients, origin, frame: frame.clone() });
+        self.add(Entry::Record(Record { gseq, audience, place, ts, sent, frame }));
+        gseq
+    }
+
+    /// Changes what a record says to those who read it from now on.
+    #[cfg_attr(not(test), expect(dead_code, reason = "messages are not edited yet"))]
+    pub(super) fn rewrite(&mut self, gseq: u64, audience: Audience, event: Event) {
+        self.add(Entry::Rewrite(Rewrite { gseq, audience, frame: encode_event(gseq, event) }));
+    }
+
+    /// Writes a row.
+    pub(super) fn put(&mut self, row: Row) {
+        self.add(Entry::Row(row));
+    }
+
+    /// Removes a row.
+    #[cfg_attr(not(test), expect(dead_code, reason = "devices are not revoked yet"))]
+    pub(super) fn remove(&mut self, key: RowKey) {
+        self.add(Entry::RowRemoved(key));
+    }
+
+    fn add(&mut self, entry: Entry) {
+        self.overlay.add(&entry);
+        self.entries.push(entry);
+    }
+}

@@ -1,0 +1,337 @@
+//! The store against a model of it: random changes, then every way of reading, for every account.
+//!
+//! `POSTHOUSE_TEST_SEED` repeats a run.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use posthouse_protocol::{
+    AccountId, Body, ClientMsgId, ConversationId, Event, Message, NewBody, Restarting, Seq, TimestampMs, Username,
+};
+use serde_json::Value;
+
+use super::command::{Decision, Group, NewRecord};
+use super::crash_tests::{Random, seed};
+use super::record::{Audience, Origin, Place, Recipients, decode_json, decode_message};
+use super::rows::{Interval, MembershipRow, Row, RowKey};
+use super::{AccountAdd, DirectOpen, MessageAppend, Store, StoreParts, Which, Write};
+
+const ACCOUNTS: u64 = 4;
+const STEPS: u64 = 400;
+const ERASED: &str = "erased";
+
+/// A record that is no message.
+struct Note(Audience);
+
+impl Write for Note {
+    type Output = u64;
+
+    fn decide(self, group: &mut Group<'_>) -> Decision<u64> {
+        let place = match self.0 {
+            Audience::Conversation(id) => {
+                let conversation = group.state.conversations.get(&id).expect("it exists");
+                Place { seq: conversation.last_seq, counted: conversation.last_counted, is_message: false }
+            }
+            Audience::Account(_) | Audience::Site => Place::default(),
+        };
+        let (recipients, ts) = (Recipients::Everybody, TimestampMs(0));
+        let record = NewRecord { audience: self.0, place, ts, sent: None, recipients, origin: None };
+        Ok(Ok(group.record(record, |gseq| Event::Restarting(Restarting { retry_ms: gseq }))))
+    }
+}
+
+/// Lets an account leave a conversation, or come back.
+struct Toggle(AccountId, ConversationId);
+
+impl Write for Toggle {
+    type Output = ();
+
+    fn decide(self, group: &mut Group<'_>) -> Decision<()> {
+        let Self(account, conversation) = self;
+        let key = RowKey::membership(account, conversation);
+        let stored = group.overlay.row(&key)?.expect("it was a member once");
+        let mut row: MembershipRow = decode_json("a membership", &stored)?;
+        let next = group.next_gseq();
+        let state = group.state.conversations.get_mut(&conversation).expect("it exists");
+        let mut members = state.members.to_vec();
+        if row.is_current() {
+            row.intervals.last_mut().expect("one").to = Some(next - 1);
+            members.retain(|member| *member != account);
+        } else {
+            row.intervals.push(Interval { from: next, to: None });
+            members.push(account);
+            members.sort_unstable();
+        }
+        state.members = members.into();
+        group.put(Row::json(key, &row));
+        Ok(Ok(()))
+    }
+}
+
+/// Takes a message's content away.
+struct Erase(u64);
+
+impl Write for Erase {
+    type Output = ();
+
+    fn decide(self, group: &mut Group<'_>) -> Decision<()> {
+        let (audience, frame) = group.overlay.record(self.0)?.expect("it was stored");
+        let message = decode_message(&frame)?;
+        let body = Body::Text { text: ERASED.to_owned() };
+        group.rewrite(self.0, audience, Event::Message(Message { body, ..message }));
+        Ok(Ok(()))
+    }
+}
+
+/// Writes a row and takes it away again.
+struct ComeAndGo;
+
+impl Write for ComeAndGo {
+    type Output = (Option<Bytes>, Option<Bytes>);
+
+    fn decide(self, group: &mut Group<'_>) -> Decision<Self::Output> {
+        let key = RowKey::device(&[7; 32]);
+        group.put(Row::plain(key.clone(), *b"{}"));
+        let there = group.overlay.row(&key)?;
+        group.remove(key.clone());
+        Ok(Ok((there, group.overlay.row(&key)?)))
+    }
+}
+
+struct Known {
+    gseq: u64,
+    audience: Audience,
+    /// Number and text, of a message.
+    message: Option<(u64, String)>,
+}
+
+/// Who, where, from which record to which.
+type Membership = (AccountId, ConversationId, Vec<(u64, u64)>);
+
+struct Model {
+    records: Vec<Known>,
+    /// Account, conversation → which records it may see.
+    members: Vec<Membership>,
+    conversations: Vec<ConversationId>,
+}
+
+impl Model {
+    fn last(&self) -> u64 {
+        self.records.last().map_or(0, |record| record.gseq)
+    }
+
+    fn intervals(&mut self, account: AccountId, conversation: ConversationId) -> Option<&mut Vec<(u64, u64)>> {
+        self.members.iter_mut().find(|(a, c, _)| (*a, *c) == (account, conversation)).map(|(.., intervals)| intervals)
+    }
+
+    fn is_member(&self, account: AccountId, conversation: ConversationId) -> bool {
+        let is_open = |intervals: &[(u64, u64)]| intervals.last().is_some_and(|(_, to)| *to == u64::MAX);
+        self.members.iter().any(|(a, c, intervals)| (*a, *c) == (account, conversation) && is_open(intervals))
+    }
+
+    fn sees(&self, account: AccountId, record: &Known) -> bool {
+        match record.audience {
+            Audience::Site => true,
+            Audience::Account(owner) => owner == account,
+            Audience::Conversation(conversation) => self.members.iter().any(|(a, c, intervals)| {
+                (*a, *c) == (account, conversation)
+                    && intervals.iter().any(|(from, to)| (*from..=*to).contains(&record.gseq))
+            }),
+        }
+    }
+
+    /// Numbers and texts of the messages of a conversation that an account may see.
+    fn messages(&self, account: AccountId, conversation: ConversationId) -> Vec<(u64, String)> {
+        let of_it = |record: &&Known| record.audience == Audience::Conversation(conversation);
+        let seen = self.records.iter().filter(of_it).filter(|record| self.sees(account, record));
+        seen.filter_map(|record| record.message.clone()).collect()
+    }
+}
+
+fn pick<T: Copy>(random: &mut Random, of: &[T]) -> T {
+    of[index(random, of.len())]
+}
+
+fn index(random: &mut Random, below: usize) -> usize {
+    usize::try_from(random.next() % below as u64).expect("it is below a usize")
+}
+
+async fn write<W: Write>(store: &Store, command: W) -> W::Output {
+    store.write(command).await.expect("stored").expect("not refused").into_inner()
+}
+
+async fn people(store: &Store) -> Model {
+    for name in ["anna", "ben", "carl", "dora"] {
+        let username = Username::new(name).expect("a name");
+        write(store, AccountAdd { username, password_hash: String::new() }).await;
+    }
+    let mut model = Model { records: Vec::new(), members: Vec::new(), conversations: Vec::new() };
+    for (one, other) in [(1, 2), (1, 3), (2, 3), (1, 1), (3, 4)].map(|(a, b)| (AccountId(a), AccountId(b))) {
+        let (conversation, _) = write(store, DirectOpen { account_id: one, peer_id: other }).await;
+        model.conversations.push(conversation);
+        model.members.push((one, conversation, vec![(1, u64::MAX)]));
+        if one != other {
+            model.members.push((other, conversation, vec![(1, u64::MAX)]));
+        }
+    }
+    model
+}
+
+async fn step(store: &Store, model: &mut Model, random: &mut Random, number: u64) {
+    let account = AccountId(1 + random.next() % ACCOUNTS);
+    let conversation = pick(random, &model.conversations);
+    match random.next() % 10 {
+        0..=4 if model.is_member(account, conversation) => {
+            let text = "x".repeat(index(random, 9) * 1000 + 1);
+            let client_msg_id = ClientMsgId::new(number.to_string()).expect("short");
+            let (body, origin) = (NewBody::text(&text), Origin(0));
+            let append = MessageAppend { sender: account, origin, conversation_id: conversation, client_msg_id, body };
+            let sent = write(store, append).await;
+            let audience = Audience::Conversation(conversation);
+            model.records.push(Known { gseq: sent.message_id.0, audience, message: Some((sent.seq.0, text)) });
+        }
+        5 | 6 => {
+            let audience =
+                pick(random, &[Audience::Site, Audience::Account(account), Audience::Conversation(conversation)]);
+            let gseq = write(store, Note(audience)).await;
+            model.records.push(Known { gseq, audience, message: None });
+        }
+        7 => {
+            let last = model.last();
+            let Some(intervals) = model.intervals(account, conversation) else { return };
+            match intervals.last_mut() {
+                Some((_, to)) if *to == u64::MAX => *to = last,
+                _ => intervals.push((last + 1, u64::MAX)),
+            }
+            write(store, Toggle(account, conversation)).await;
+        }
+        8 => {
+            let mut messages: Vec<&mut Known> =
+                model.records.iter_mut().filter(|record| record.message.is_some()).collect();
+            if messages.is_empty() {
+                return;
+            }
+            let at = index(random, messages.len());
+            let (gseq, message) = (messages[at].gseq, &mut messages[at].message);
+            message.as_mut().expect("it is one").1 = ERASED.to_owned();
+            write(store, Erase(gseq)).await;
+        }
+        _ => {
+            let (there, gone) = write(store, ComeAndGo).await;
+            assert_eq!((there.as_deref(), gone), (Some(&b"{}"[..]), None), "the writer sees what it wrote last");
+        }
+    }
+}
+
+/// What an event says, as the model knows it.
+fn read_event(event: &str) -> (u64, Option<(u64, String)>) {
+    let event: Value = serde_json::from_str(event).expect("JSON");
+    let gseq = event["cursor"].as_str().and_then(|cursor| cursor.parse().ok()).expect("a cursor");
+    let text = event["data"]["body"]["text"].as_str().map(str::to_owned);
+    (gseq, text.map(|text| (event["data"]["seq"].as_u64().expect("a seq"), text)))
+}
+
+/// Reads everything behind a random cursor in pages of random sizes, both ways.
+async fn check_sync(store: &Store, model: &Model, random: &mut Random, account: AccountId) {
+    let from = random.next() % (model.last() + 1);
+    let until = from + random.next() % (model.last() + 2 - from);
+    let within = from + 1..=until;
+    let expected = model.records.iter().filter(|record| within.contains(&record.gseq) && model.sees(account, record));
+    let expected: Vec<_> = expected.map(|record| (record.gseq, record.message.clone())).collect();
+    for scan_max in [0, u64::MAX] {
+        let (mut found, mut after) = (Vec::new(), from);
+        loop {
+            let limit = u32::try_from(1 + random.next() % 40).expect("small");
+            let read = store.read(move |snapshot| snapshot.sync_from(account, (after, until), limit, scan_max));
+            let page = read.await.expect("a page");
+            assert!(page.events.len() <= limit as usize, "no more than were asked for");
+            assert!(page.next > after || !page.has_more, "a page leads on");
+            found.extend(page.events.iter().map(|event| read_event(event.get())));
+            after = page.next;
+            if !page.has_more {
+                break;
+            }
+        }
+        assert_eq!(after, until.min(model.last()), "the cursor ends at the end, whatever was to be seen");
+        assert!(found == expected, "account {account} behind {from}, scanning {scan_max}");
+    }
+}
+
+async fn check_history(store: &Store, model: &Model, random: &mut Random, account: AccountId) {
+    for conversation in &model.conversations {
+        let conversation = *conversation;
+        let all = model.messages(account, conversation);
+        let seq = random.next() % (all.last().map_or(0, |(seq, _)| *seq) + 3);
+        let limit = u32::try_from(1 + random.next() % 20).expect("small");
+        for which in [Which::Newest, Which::Before(Seq(seq)), Which::After(Seq(seq))] {
+            let read = store.read(move |snapshot| snapshot.history(account, conversation, which, limit));
+            let page = read.await.expect("read");
+            let Some(page) = page else {
+                assert!(!model.is_member(account, conversation), "members may read");
+                continue;
+            };
+            assert!(model.is_member(account, conversation), "others may not");
+            let found: Vec<(u64, String)> = page.messages.iter().map(|message| read_message(message.get())).collect();
+            let (candidates, is_backwards) = match which {
+                Which::Newest => (all.clone(), true),
+                Which::Before(before) => (all.iter().filter(|(seq, _)| *seq < before.0).cloned().collect(), true),
+                Which::After(after) => (all.iter().filter(|(seq, _)| *seq > after.0).cloned().collect(), false),
+            };
+            let beginning = if is_backwards { candidates.len() - found.len() } else { 0 };
+            assert!(found == candidates[beginning..beginning + found.len()], "{account} {conversation} {which:?}");
+            assert_eq!(page.has_more, found.len() < candidates.len(), "{account} {conversation} {which:?}");
+            assert!(found.len() <= limit as usize && (!found.is_empty() || candidates.is_empty()));
+        }
+    }
+}
+
+fn read_message(message: &str) -> (u64, String) {
+    let message: Message = serde_json::from_str(message).expect("a message");
+    (message.seq.0, message.text().expect("a text").to_owned())
+}
+
+async fn check(store: &Store, model: &Model, random: &mut Random) {
+    for account in (1..=ACCOUNTS).map(AccountId) {
+        check_sync(store, model, random, account).await;
+        check_history(store, model, random, account).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_written_is_read_as_the_model_says_also_after_a_restart() {
+    let seed = seed();
+    let mut random = Random(seed);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut model = None;
+    let mut number = 0;
+    for _run in 0..3 {
+        let StoreParts { store, mut published, ended, last_gseq } = Store::open(folder.path()).expect("opens");
+        let received = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let receiver = Arc::clone(&received);
+        let reader = tokio::spawn(async move {
+            while let Some(record) = published.recv().await {
+                receiver.lock().expect("no panic").push(record.gseq);
+            }
+        });
+        let model = match &mut model {
+            Some(model) => model,
+            None => model.insert(people(&store).await),
+        };
+        check(&store, model, &mut random).await;
+        for _ in 0..STEPS / 4 {
+            for _ in 0..1 + random.next() % 8 {
+                number += 1;
+                step(&store, model, &mut random, number).await;
+            }
+            if random.next().is_multiple_of(8) {
+                check(&store, model, &mut random).await;
+            }
+        }
+        check(&store, model, &mut random).await;
+        store.stop().await;
+        ended.await.expect("told").expect("a clean end");
+        reader.await.expect("the reader's end");
+        let told: Vec<u64> = received.lock().expect("no panic").clone();
+        assert_eq!(told, (last_gseq + 1..=model.last()).collect::<Vec<_>>(), "each record is published once, in order");
+    }
+}

@@ -1,0 +1,163 @@
+//! What the writer reads: the database, and over it what is in the log and not yet in the database.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use posthouse_protocol::{AccountId, ClientMsgId};
+use redb::{Database, ReadOnlyTable, ReadableDatabase};
+
+use super::StoreError;
+use super::record::{Audience, Entry, Malformed, SentName};
+use super::rows::RowKey;
+use super::tables::{LOG, ROWS, SENT, split_stored};
+
+/// See the module. The writer tells it of every entry ([`Overlay::add`]) and of how far the database has come.
+pub(super) struct Overlay {
+    database: Arc<Database>,
+    /// The frame of the log that is being made.
+    number: u64,
+    reader: Option<Reader>,
+    sent: Recent<(AccountId, ClientMsgId), (u64, u32)>,
+    records: Recent<u64, (Audience, Bytes)>,
+    /// `None` stands for a row that was removed.
+    rows: Recent<RowKey, Option<Bytes>>,
+}
+
+/// One state of the database.
+struct Reader {
+    sent: ReadOnlyTable<(u64, &'static str), (u64, u32)>,
+    log: ReadOnlyTable<u64, &'static [u8]>,
+    rows: ReadOnlyTable<(u8, &'static [u8]), &'static [u8]>,
+}
+
+impl Overlay {
+    pub fn new(database: Arc<Database>) -> Self {
+        let (sent, records, rows) = (Recent::default(), Recent::default(), Recent::default());
+        Self { database, number: 0, reader: None, sent, records, rows }
+    }
+
+    /// A group begins, which will be frame `number`; the database has everything up to frame `applied`.
+    pub fn begin(&mut self, number: u64, applied: u64) {
+        self.number = number;
+        self.reader = None;
+        self.sent.forget(applied);
+        self.records.forget(applied);
+        self.rows.forget(applied);
+    }
+
+    /// The group ends: the database's pages are held no longer.
+    pub fn end(&mut self) {
+        self.reader = None;
+    }
+
+    /// Remembers an entry until the database has it.
+    pub fn add(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Record(record) => {
+                if let Some(SentName { sender, client_msg_id, fingerprint }) = &record.sent {
+                    self.sent.put(self.number, (*sender, client_msg_id.clone()), (record.gseq, *fingerprint));
+                }
+                self.records.put(self.number, record.gseq, (record.audience, record.frame.clone()));
+            }
+            Entry::Rewrite(rewrite) => {
+                self.records.put(self.number, rewrite.gseq, (rewrite.audience, rewrite.frame.clone()));
+            }
+            Entry::Row(row) => self.rows.put(self.number, row.key.clone(), Some(row.value.clone())),
+            Entry::RowRemoved(key) => self.rows.put(self.number, key.clone(), None),
+        }
+    }
+
+    /// The record that was stored under that name, and the fingerprint of what it said.
+    pub fn sent(&mut self, sender: AccountId, id: &ClientMsgId) -> Result<Option<(u64, u32)>, StoreError> {
+        let key = (sender, id.clone());
+        if let Some(found) = self.sent.find(&key) {
+            return Ok(Some(*found));
+        }
+        let stored = self.reader()?.sent.get((sender.0, id.as_str())).map_err(StoreError::database)?;
+        Ok(stored.map(|stored| stored.value()))
+    }
+
+    /// A record as it reads now.
+    pub fn record(&mut self, gseq: u64) -> Result<Option<(Audience, Bytes)>, StoreError> {
+        if let Some(found) = self.records.find(&gseq) {
+            return Ok(Some(found.clone()));
+        }
+        let Some(stored) = self.reader()?.log.get(gseq).map_err(StoreError::database)? else { return Ok(None) };
+        let split = split_stored(stored.value()).map(|(audience, frame)| (audience, Bytes::copy_from_slice(frame)));
+        let malformed = || Malformed(format!("record {gseq} has no audience"));
+        Ok(Some(split.ok_or_else(malformed)?))
+    }
+
+    /// A row as it is now.
+    #[cfg_attr(not(test), expect(dead_code, reason = "no command reads a row yet"))]
+    pub fn row(&mut self, key: &RowKey) -> Result<Option<Bytes>, StoreError> {
+        if let Some(found) = self.rows.find(key) {
+            return Ok(found.clone());
+        }
+        let stored = self.reader()?.rows.get((key.table as u8, &*key.key)).map_err(StoreError::database)?;
+        Ok(stored.map(|stored| Bytes::copy_from_slice(stored.value())))
+    }
+
+    fn reader(&mut self) -> Result<&Reader, StoreError> {
+        if self.reader.is_none() {
+            let txn = self.database.begin_read().map_err(StoreError::database)?;
+            self.reader = Some(Reader {
+                sent: txn.open_table(SENT).map_err(StoreError::database)?,
+                log: txn.open_table(LOG).map_err(StoreError::database)?,
+                rows: txn.open_table(ROWS).map_err(StoreError::database)?,
+            });
+        }
+        Ok(self.reader.as_ref().expect("it was opened above"))
+    }
+}
+
+/// Values by key, until the frame that they came with is in the database.
+struct Recent<K, V> {
+    found: HashMap<K, (u64, V)>,
+    order: VecDeque<(u64, K)>,
+}
+
+impl<K, V> Default for Recent<K, V> {
+    fn default() -> Self {
+        Self { found: HashMap::new(), order: VecDeque::new() }
+    }
+}
+
+impl<K: Hash + Eq + Clone, V> Recent<K, V> {
+    fn put(&mut self, number: u64, key: K, value: V) {
+        self.found.insert(key.clone(), (number, value));
+        self.order.push_back((number, key));
+    }
+
+    fn find(&self, key: &K) -> Option<&V> {
+        self.found.get(key).map(|(_, value)| value)
+    }
+
+    fn forget(&mut self, applied: u64) {
+        while let Some((_, key)) = self.order.pop_front_if(|(number, _)| *number <= applied) {
+            // A later frame may have changed it again.
+            if self.found.get(&key).is_some_and(|(number, _)| *number <= applied) {
+                self.found.remove(&key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_kept_until_the_frame_that_changed_it_last_is_applied() {
+        let mut recent = Recent::default();
+        recent.put(1, "key", "old");
+        recent.put(2, "other", "value");
+        recent.put(3, "key", "new");
+        recent.forget(2);
+        assert_eq!((recent.find(&"key"), recent.find(&"other")), (Some(&"new"), None));
+        recent.forget(3);
+        assert!(recent.found.is_empty() && recent.order.is_empty());
+    }
+}

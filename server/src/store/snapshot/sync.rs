@@ -1,0 +1,138 @@
+//! Catching up: every record behind a cursor that an account may see, in their order.
+
+use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
+use std::collections::{BinaryHeap, HashMap};
+
+use posthouse_protocol::{AccountId, ConversationId};
+use redb::Range;
+use serde_json::value::RawValue;
+
+use super::{Page, Snapshot, stored_frame};
+use crate::store::StoreError;
+use crate::store::record::{Audience, decode_json, raw_event};
+use crate::store::rows::{MembershipRow, RowTable, number_key, pair_of};
+use crate::store::tables::{AUDIENCE, LOG, each_row, split_stored};
+
+/// So near to the end it is cheaper to look at every record than to look for those of each conversation: a
+/// record costs about a microsecond, a conversation two.
+const SCAN_LEN_MAX: u64 = 1000;
+
+/// A part of what an account may see.
+pub struct SyncPage {
+    /// In their order, as they are stored.
+    pub events: Vec<Box<RawValue>>,
+    /// Everything up to this record was looked at.
+    pub next: u64,
+    /// Whether there may be more behind it.
+    pub has_more: bool,
+}
+
+impl Snapshot {
+    /// Up to `limit` events behind record `after` and up to `until`, as many of them as fit into one frame.
+    pub fn sync(&self, reader: AccountId, range: (u64, u64), limit: u32) -> Result<SyncPage, StoreError> {
+        self.sync_from(reader, range, limit, SCAN_LEN_MAX)
+    }
+
+    /// The same, looking at every record where there are no more than `scan_max`.
+    pub(in crate::store) fn sync_from(
+        &self,
+        reader: AccountId,
+        (after, until): (u64, u64),
+        limit: u32,
+        scan_max: u64,
+    ) -> Result<SyncPage, StoreError> {
+        let end = self.last_gseq()?.min(until);
+        if end <= after {
+            return Ok(SyncPage { events: Vec::new(), next: after, has_more: false });
+        }
+        if end - after <= scan_max {
+            self.scan(reader, after, end, limit)
+        } else {
+            self.merge(reader, after, end, limit)
+        }
+    }
+
+    /// Looks at every record.
+    fn scan(&self, reader: AccountId, after: u64, end: u64, limit: u32) -> Result<SyncPage, StoreError> {
+        let mut memberships = HashMap::new();
+        let log = self.read(|txn| Ok(txn.open_table(LOG)?))?;
+        let mut page = Page::new(limit);
+        let mut last = after;
+        for entry in log.range(after + 1..=end).map_err(StoreError::database)? {
+            let (gseq, stored) = entry.map_err(StoreError::database)?;
+            let gseq = gseq.value();
+            let split = split_stored(stored.value());
+            let (audience, frame) = split.ok_or_else(|| StoreError::Content(format!("record {gseq} is cut short")))?;
+            let visible = match audience {
+                Audience::Site => true,
+                Audience::Account(account) => account == reader,
+                Audience::Conversation(id) => self.is_visible(&mut memberships, reader, id, gseq)?,
+            };
+            if visible {
+                if !page.has_room_for(frame.len()) {
+                    return Ok(SyncPage { events: page.items, next: last, has_more: true });
+                }
+                page.items.push(raw_event(frame)?);
+            }
+            last = gseq;
+        }
+        Ok(SyncPage { events: page.items, next: end, has_more: false })
+    }
+
+    fn is_visible(
+        &self,
+        memberships: &mut HashMap<ConversationId, Option<MembershipRow>>,
+        reader: AccountId,
+        conversation: ConversationId,
+        gseq: u64,
+    ) -> Result<bool, StoreError> {
+        let membership = match memberships.entry(conversation) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(self.membership(reader, conversation)?),
+        };
+        Ok(membership.as_ref().is_some_and(|membership| membership.sees(gseq)))
+    }
+
+    /// Merges the reader's audiences, each of which is in order.
+    fn merge(&self, reader: AccountId, after: u64, end: u64, limit: u32) -> Result<SyncPage, StoreError> {
+        let mut parts = vec![(Audience::Site, after + 1, end), (Audience::Account(reader), after + 1, end)];
+        each_row(&self.txn, RowTable::Membership, &number_key(reader.0), |key, value| {
+            let audience = Audience::Conversation(ConversationId(pair_of(key)?.1));
+            let membership: MembershipRow = decode_json("a membership", value)?;
+            parts.extend(membership.within(after + 1, end).map(|(from, to)| (audience, from, to)));
+            Ok::<_, StoreError>(())
+        })?;
+        self.read(|txn| {
+            let (index, log) = (txn.open_table(AUDIENCE)?, txn.open_table(LOG)?);
+            let mut streams = Vec::with_capacity(parts.len());
+            let mut next: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
+            for (audience, from, to) in parts {
+                let (kind, id) = audience.parts();
+                let mut stream = index.range((kind, id, from)..=(kind, id, to))?;
+                if let Some(gseq) = following(&mut stream)? {
+                    next.push(Reverse((gseq, streams.len())));
+                    streams.push(stream);
+                }
+            }
+            let mut page = Page::new(limit);
+            let mut last = after;
+            while let Some(Reverse((gseq, stream))) = next.pop() {
+                let event = stored_frame(&log, gseq, raw_event)?;
+                if !page.has_room_for(event.get().len()) {
+                    return Ok(SyncPage { events: page.items, next: last, has_more: true });
+                }
+                page.items.push(event);
+                last = gseq;
+                if let Some(gseq) = following(&mut streams[stream])? {
+                    next.push(Reverse((gseq, stream)));
+                }
+            }
+            Ok(SyncPage { events: page.items, next: end, has_more: false })
+        })
+    }
+}
+
+fn following(stream: &mut Range<'_, (u8, u64, u64), (u64, u64, bool)>) -> Result<Option<u64>, redb::StorageError> {
+    Ok(stream.next().transpose()?.map(|(key, _)| key.value().2))
+}
