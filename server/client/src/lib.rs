@@ -1,6 +1,7 @@
 //! A client of Posthouse: everything that a program needs to talk to a server.
 //!
-//! [`Client`] speaks the protocol over one WebSocket; [`Login`] keeps a device's token between runs;
+//! [`Client`] speaks the protocol over one WebSocket; [`Link`] keeps a session alive over as many as it takes;
+//! [`Login`] keeps a device's token between runs;
 //! [`admin`] reaches the server's administration socket on the same machine. The `posthouse` command is
 //! built on it and on nothing else.
 
@@ -8,11 +9,15 @@
 
 #[cfg(unix)]
 pub mod admin;
+mod backoff;
 mod client;
+mod link;
 mod login;
+mod own;
 mod server_url;
 
 pub use client::{Client, ClientError, Events};
+pub use link::{Inbox, Item, Link, Start};
 pub use login::{Login, LoginError};
 pub use server_url::{ServerUrl, ServerUrlError};
 

@@ -7,6 +7,7 @@ mod command_line;
 mod damaged_database;
 mod durability;
 mod limits;
+mod link;
 mod messaging;
 mod privacy;
 mod service_manager;

@@ -1,0 +1,133 @@
+//! A session that outlives its connections: it reconnects, catches up and sends again by itself.
+//!
+//! [`Link::start`] gives two ends. Through the [`Link`] a program sends; each send ends when it is
+//! acknowledged, over however many connections. From the [`Inbox`] come all durable events once and in
+//! their order, whatever happened to the connection meanwhile. A message that was sent through this link comes
+//! as the result of its send, and not as an event.
+
+mod keeper;
+
+use posthouse_protocol::{Event, Method, Push, Resume, SendParams, SendResult, Token};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{Client, ClientError, ServerUrl};
+use keeper::{Keeper, Outgoing};
+
+/// Items that may wait for the program; past it the connection is read no further, and at last the server
+/// closes it and the link catches up when there is room.
+const ITEMS_LEN_MAX: usize = 1024;
+
+/// Sends that may wait for a connection; past it, senders wait.
+const SENDS_LEN_MAX: usize = 64;
+
+/// Where the events begin.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// With what happens from now on.
+    Now,
+    /// With everything that is kept.
+    Beginning,
+    /// Behind the place where an earlier link was (see [`Inbox::position`]).
+    Position(Resume),
+}
+
+/// The sending end; clones share it. The link ends when all of them are dropped.
+#[derive(Clone)]
+pub struct Link {
+    sends: mpsc::Sender<Outgoing>,
+    current: watch::Receiver<Option<Client>>,
+}
+
+/// The receiving end.
+pub struct Inbox {
+    items: mpsc::Receiver<Item>,
+    position: Option<Resume>,
+}
+
+/// What comes.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// Something happened.
+    Event(Push),
+    /// Connected and caught up: what follows happens now.
+    Online,
+    /// The connection is gone, for this reason; the link tries again by itself.
+    Offline(ClientError),
+    /// The server's database is another one, or no longer has what this client missed: what it holds is
+    /// void. Everything comes again.
+    Reset,
+    /// This device is logged out; nothing follows.
+    LoggedOut,
+    /// All events before were taken: not for the program.
+    #[doc(hidden)]
+    At(Resume),
+}
+
+impl Link {
+    /// Starts a link. It is at work when this returns, also if the server can't be reached.
+    pub fn start(server: ServerUrl, token: Token, from: Start) -> (Self, Inbox) {
+        let (sends, sends_receiver) = mpsc::channel(SENDS_LEN_MAX);
+        let (items, items_receiver) = mpsc::channel(ITEMS_LEN_MAX);
+        let (current, current_receiver) = watch::channel(None);
+        let position = if let Start::Position(resume) = &from { Some(resume.clone()) } else { None };
+        tokio::spawn(Keeper::new(server, token, from, sends_receiver, items, current).run());
+        (Self { sends, current: current_receiver }, Inbox { items: items_receiver, position })
+    }
+
+    /// Sends a message and waits for its acknowledgement. After a lost connection it is sent again under the
+    /// same name, so that it is stored once.
+    ///
+    /// # Errors
+    /// `Refused` when the server says no for good; `Disconnected` when the link has ended.
+    pub async fn send(&self, params: SendParams) -> Result<SendResult, ClientError> {
+        let (answer, receiver) = oneshot::channel();
+        self.sends.send(Outgoing { params, answer }).await.map_err(|_| ended())?;
+        receiver.await.map_err(|_| ended())?
+    }
+
+    /// Calls a method on the connection that there is, or on the next one.
+    ///
+    /// # Errors
+    /// As [`Client::call`]: a call that was cut off is not repeated, because not every one may be.
+    pub async fn call<M: Method>(&self, params: &M::Params) -> Result<M::Result, ClientError> {
+        let mut current = self.current.clone();
+        let client = current.wait_for(Option::is_some).await.map_err(|_| ended())?.clone();
+        client.ok_or_else(ended)?.call::<M>(params).await
+    }
+}
+
+impl Inbox {
+    /// The next item; `None` when the link has ended.
+    pub async fn next(&mut self) -> Option<Item> {
+        loop {
+            match self.items.recv().await? {
+                Item::At(position) => self.position = Some(position),
+                Item::Event(Push { cursor, event }) => {
+                    if let (Some(position), Some(cursor)) = (&mut self.position, &cursor) {
+                        position.cursor = cursor.clone();
+                    }
+                    return Some(Item::Event(Push { cursor, event }));
+                }
+                other => return Some(other),
+            }
+        }
+    }
+
+    /// The next event, passing over all else.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        loop {
+            if let Item::Event(push) = self.next().await? {
+                return Some(push.event);
+            }
+        }
+    }
+
+    /// Everything up to here was taken: for [`Start::Position`], once it is kept.
+    pub fn position(&self) -> Option<&Resume> {
+        self.position.as_ref()
+    }
+}
+
+fn ended() -> ClientError {
+    ClientError::Disconnected("the link has ended".to_owned())
+}

@@ -1,0 +1,330 @@
+//! The task behind a link.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use posthouse_protocol::{
+    AccountId, Connect, ConnectParams, ConnectResult, Cursor, ErrorCode, Event, Message, Push, Pushed, Resume, Send,
+    SendParams, SendResult, Sync, SyncParams, SyncResult, Token, limits,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Item, Start};
+use crate::backoff::Backoff;
+use crate::own::Own;
+use crate::{Client, ClientError, Events, ServerUrl};
+
+/// Sends under way at once: half of what the server takes, so that there is room for other calls.
+const IN_FLIGHT_MAX: usize = limits::REQUESTS_IN_FLIGHT_MAX / 2;
+
+/// Live events that may wait until the gap before them is filled; past it the link begins anew, from where the
+/// filling has come to.
+const HELD_LEN_MAX: usize = 10_000;
+
+/// The wait before a send is tried again that the server refused for now without saying for how long.
+const RETRY_WAIT_MS: u64 = 500;
+
+/// A send on its way.
+pub(super) struct Outgoing {
+    pub params: SendParams,
+    pub answer: oneshot::Sender<Result<SendResult, ClientError>>,
+}
+
+pub(super) struct Keeper {
+    server: ServerUrl,
+    token: Token,
+    from: Start,
+    /// Up to where the program has everything; none before the first connection.
+    position: Option<Resume>,
+    sends: mpsc::Receiver<Outgoing>,
+    /// By their order, those that were sent and not answered.
+    unanswered: BTreeMap<u64, Outgoing>,
+    sent: u64,
+    own: Own,
+    items: mpsc::Sender<Item>,
+    current: watch::Sender<Option<Client>>,
+    backoff: Backoff,
+}
+
+/// Why a connection is over.
+enum End {
+    /// Try again.
+    Lost(ClientError),
+    /// The program wants no more, or the device is logged out.
+    Over,
+}
+
+type Answers = FuturesUnordered<BoxFuture<'static, (u64, Result<SendResult, ClientError>)>>;
+
+/// One connection's work.
+struct Session {
+    client: Client,
+    events: Events,
+    account_id: AccountId,
+    answers: Answers,
+    /// The page of `sync` that is under way; none once the gap is filled.
+    page: Option<BoxFuture<'static, Result<SyncResult, ClientError>>>,
+    until: Cursor,
+    held: VecDeque<Pushed>,
+}
+
+impl Keeper {
+    pub fn new(
+        server: ServerUrl,
+        token: Token,
+        from: Start,
+        sends: mpsc::Receiver<Outgoing>,
+        items: mpsc::Sender<Item>,
+        current: watch::Sender<Option<Client>>,
+    ) -> Self {
+        let position = if let Start::Position(position) = &from { Some(position.clone()) } else { None };
+        let (unanswered, own, backoff) = (BTreeMap::new(), Own::default(), Backoff::new());
+        Self { server, token, from, position, sends, unanswered, sent: 0, own, items, current, backoff }
+    }
+
+    pub async fn run(mut self) {
+        while let Err(End::Lost(error)) = self.keep_connected().await {
+            self.current.send_replace(None);
+            if self.tell(Item::Offline(error)).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(self.backoff.next()).await;
+        }
+    }
+
+    /// One connection, from its beginning to its end.
+    async fn keep_connected(&mut self) -> Result<(), End> {
+        let (client, events) = Client::open(&self.server).await.map_err(End::Lost)?;
+        let params = ConnectParams { token: self.token.clone(), resume: self.position.clone() };
+        let connected = match client.call::<Connect>(&params).await {
+            Ok(connected) => connected,
+            Err(ClientError::Refused(error)) if error.code == ErrorCode::TokenInvalid => {
+                self.tell(Item::LoggedOut).await?;
+                return Ok(());
+            }
+            Err(error) => return Err(End::Lost(error)),
+        };
+        let mut session = self.begin(client, events, connected).await?;
+        loop {
+            self.step(&mut session).await?;
+        }
+    }
+
+    async fn begin(&mut self, client: Client, events: Events, connected: ConnectResult) -> Result<Session, End> {
+        let ConnectResult { account, epoch, cursor: until, resumed, .. } = connected;
+        self.backoff.reset();
+        let start = match (self.position.take(), &self.from) {
+            (Some(position), _) if resumed => position.cursor,
+            (None, Start::Now) => until.clone(),
+            (None, _) => Cursor("0".to_owned()),
+            (Some(_), _) => {
+                self.own.clear();
+                self.tell(Item::Reset).await?;
+                Cursor("0".to_owned())
+            }
+        };
+        let position = Resume { epoch, cursor: start };
+        self.tell(Item::At(position.clone())).await?;
+        self.position = Some(position);
+        let (answers, held) = (FuturesUnordered::new(), VecDeque::new());
+        let mut session = Session { client, events, account_id: account.account_id, answers, page: None, until, held };
+        self.unanswered.retain(|_, outgoing| !outgoing.answer.is_closed());
+        for (number, outgoing) in &self.unanswered {
+            session.send(*number, &outgoing.params, Duration::ZERO);
+        }
+        if self.position.as_ref().is_some_and(|position| position.cursor == session.until) {
+            self.tell(Item::Online).await?;
+        } else {
+            session.page = Some(self.page(&session));
+        }
+        self.current.send_replace(Some(session.client.clone()));
+        Ok(session)
+    }
+
+    async fn step(&mut self, session: &mut Session) -> Result<(), End> {
+        let may_send = self.unanswered.len() < IN_FLIGHT_MAX;
+        tokio::select! {
+            // Answers first: an acknowledged message is then known before an event can bring it again.
+            biased;
+            Some((number, result)) = session.answers.next(), if !session.answers.is_empty() => {
+                self.on_answer(session, number, result)
+            }
+            page = next_page(&mut session.page), if session.page.is_some() => self.on_page(session, page).await,
+            event = session.events.next_of_any_kind() => match event {
+                Some(event) => self.on_event(session, event).await,
+                None => Err(End::Lost(session.client.reason())),
+            },
+            outgoing = self.sends.recv(), if may_send => match outgoing {
+                Some(outgoing) => {
+                    self.sent += 1;
+                    session.send(self.sent, &outgoing.params, Duration::ZERO);
+                    self.unanswered.insert(self.sent, outgoing);
+                    Ok(())
+                }
+                None => Err(End::Over),
+            },
+        }
+    }
+
+    fn on_answer(
+        &mut self,
+        session: &mut Session,
+        number: u64,
+        result: Result<SendResult, ClientError>,
+    ) -> Result<(), End> {
+        match result {
+            // It stays unanswered, and is sent again on the next connection.
+            Err(error @ ClientError::Disconnected(_)) => return Err(End::Lost(error)),
+            Err(ClientError::Refused(error)) if error.retryable => {
+                if let Some(outgoing) = self.unanswered.get(&number) {
+                    let wait = Duration::from_millis(error.retry_after_ms.unwrap_or(RETRY_WAIT_MS));
+                    session.send(number, &outgoing.params, wait);
+                }
+            }
+            result => {
+                if let Some(outgoing) = self.unanswered.remove(&number) {
+                    let told = result.clone();
+                    // Who gave up waiting gets the message as an event, if it comes again.
+                    if outgoing.answer.send(told).is_ok()
+                        && let Ok(acknowledged) = result
+                    {
+                        self.own.add(outgoing.params.conversation_id, acknowledged.seq);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn page(&self, session: &Session) -> BoxFuture<'static, Result<SyncResult, ClientError>> {
+        let cursor = self.position.as_ref().expect("it is set when a connection begins").cursor.clone();
+        let params = SyncParams { cursor, until: Some(session.until.clone()), limit: None };
+        let client = session.client.clone();
+        async move { client.call::<Sync>(&params).await }.boxed()
+    }
+
+    async fn on_page(&mut self, session: &mut Session, page: Result<SyncResult, ClientError>) -> Result<(), End> {
+        session.page = None;
+        let page = match page {
+            Ok(page) => page,
+            Err(ClientError::Refused(error)) if error.code == ErrorCode::CursorExpired => {
+                // It expired after `connect`: the next one says so in `resumed`.
+                return Err(End::Lost(ClientError::Refused(error)));
+            }
+            Err(error) => return Err(End::Lost(error)),
+        };
+        for event in &page.events {
+            let event = Push::parse(event.get()).map_err(|error| End::Lost(ClientError::Answer(error.to_string())))?;
+            self.deliver(session.account_id, event).await?;
+        }
+        self.moved(page.next_cursor).await?;
+        if page.has_more {
+            session.page = Some(self.page(session));
+            return Ok(());
+        }
+        while let Some(event) = session.held.pop_front() {
+            self.deliver(session.account_id, event).await?;
+        }
+        self.tell(Item::Online).await
+    }
+
+    async fn on_event(&mut self, session: &mut Session, event: Pushed) -> Result<(), End> {
+        if let Pushed::Known(Push { event: Event::Restarting(restarting), .. }) = &event {
+            self.backoff.asked_for(restarting.retry_ms);
+        }
+        let is_durable =
+            matches!(&event, Pushed::Known(Push { cursor: Some(_), .. }) | Pushed::Unknown { cursor: Some(_), .. });
+        if session.page.is_none() || !is_durable {
+            return self.deliver(session.account_id, event).await;
+        }
+        if session.held.len() == HELD_LEN_MAX {
+            let reason = "events came faster than the gap before them was filled".to_owned();
+            return Err(End::Lost(ClientError::Disconnected(reason)));
+        }
+        session.held.push_back(event);
+        Ok(())
+    }
+
+    /// Hands an event to the program, if it does not have it already, and remembers its place.
+    async fn deliver(&mut self, me: AccountId, event: Pushed) -> Result<(), End> {
+        match event {
+            Pushed::Known(push) => {
+                let is_known = match &push.event {
+                    Event::Message(message) => self.has(me, message),
+                    Event::Restarting(_) => false,
+                };
+                let cursor = push.cursor.clone();
+                if !is_known {
+                    self.tell(Item::Event(push)).await?;
+                }
+                if let Some(cursor) = cursor {
+                    // Where the event was told, its own cursor tells the place.
+                    if is_known { self.moved(cursor).await? } else { self.stands_at(cursor) }
+                }
+            }
+            Pushed::Unknown { cursor: Some(cursor), .. } => self.moved(cursor).await?,
+            Pushed::Unknown { cursor: None, .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Whether the program has the message by its acknowledgement, or will have.
+    fn has(&mut self, me: AccountId, message: &Message) -> bool {
+        let is_mine = message.sender.account_id == me;
+        let is_known = is_mine
+            && (self.own.has(message.conversation_id, message.seq)
+                || self.unanswered.values().any(|outgoing| {
+                    Some(&outgoing.params.client_msg_id) == message.client_msg_id.as_ref()
+                        && !outgoing.answer.is_closed()
+                }));
+        self.own.passed(message.conversation_id, message.seq);
+        is_known
+    }
+
+    async fn moved(&mut self, cursor: Cursor) -> Result<(), End> {
+        self.stands_at(cursor);
+        let position = self.position.clone().expect("it is set when a connection begins");
+        self.tell(Item::At(position)).await
+    }
+
+    fn stands_at(&mut self, cursor: Cursor) {
+        if let Some(position) = &mut self.position {
+            position.cursor = cursor;
+        }
+    }
+
+    /// Waits for room; fails when the program has dropped its end.
+    async fn tell(&self, item: Item) -> Result<(), End> {
+        self.items.send(item).await.map_err(|_| End::Over)
+    }
+}
+
+impl Session {
+    /// Sends, after a wait; the answer comes through `answers`.
+    fn send(&mut self, number: u64, params: &SendParams, wait: Duration) {
+        let (client, params) = (self.client.clone(), params.clone());
+        let answer = client.begin::<Send>(&params);
+        self.answers.push(
+            async move {
+                // Without a wait it must not lose its place to those behind it.
+                if !wait.is_zero() {
+                    tokio::time::sleep(wait).await;
+                }
+                (number, answer.await)
+            }
+            .boxed(),
+        );
+    }
+}
+
+async fn next_page(
+    page: &mut Option<BoxFuture<'static, Result<SyncResult, ClientError>>>,
+) -> Result<SyncResult, ClientError> {
+    match page {
+        Some(page) => page.await,
+        None => std::future::pending().await,
+    }
+}
