@@ -5,6 +5,9 @@ use crate::{File, Finding};
 /// Past this a script does more than one job, or what it does needs a language with types.
 const LINES_MAX: usize = 120;
 
+/// What runs in the initramfs has klibc's shell, which knows no `pipefail`.
+const INITRAMFS: &str = "image/initramfs/";
+
 /// Findings in one shell script; none in any other file.
 pub fn check(file: &File) -> Vec<Finding> {
     let first = file.text.lines().next().unwrap_or_default();
@@ -16,9 +19,14 @@ pub fn check(file: &File) -> Vec<Finding> {
         return Vec::new();
     }
     let mut findings = Vec::new();
+    let (begin, strict_mode) = if file.path.starts_with(INITRAMFS) {
+        ("#!/bin/sh", "set -eu")
+    } else {
+        ("#!/usr/bin/env bash", "set -euo pipefail")
+    };
     let names_its_shell = is_sourced && first == "# shellcheck shell=bash";
-    if first != "#!/usr/bin/env bash" && !names_its_shell {
-        findings.push(file.finding(1, "begin the script with `#!/usr/bin/env bash`"));
+    if first != begin && !names_its_shell {
+        findings.push(file.finding(1, format!("begin the script with `{begin}`")));
     }
     let header: Vec<&str> = file.text.lines().skip(1).take_while(|line| line.starts_with('#')).collect();
     if header.is_empty() {
@@ -44,8 +52,8 @@ pub fn check(file: &File) -> Vec<Finding> {
             );
         }
     }
-    if !file.text.lines().any(|line| line == "set -euo pipefail") {
-        findings.push(file.finding(2, "set strict mode under the header: `set -euo pipefail`"));
+    if !file.text.lines().any(|line| line == strict_mode) {
+        findings.push(file.finding(2, format!("set strict mode under the header: `{strict_mode}`")));
     }
     if file.text.lines().last() != Some("main \"$@\"") {
         findings.push(
@@ -102,6 +110,14 @@ mod tests {
         assert_eq!(lines("a", &GOOD.replace("# Inputs:  none.\n", "")), [2]);
         assert_eq!(lines("a", &GOOD.replace("# Does it.\n# Inputs:  none.\n# Outputs: none.\n", "")), [2]);
         assert_eq!(lines("a", &GOOD.replace("\nmain \"$@\"\n", "\nmain\n")), [11]);
+    }
+
+    #[test]
+    fn a_script_of_the_initramfs_is_for_its_shell() {
+        let script = GOOD.replace("#!/usr/bin/env bash", "#!/bin/sh").replace("set -euo pipefail", "set -eu");
+        assert!(lines("image/initramfs/init", &script).is_empty());
+        assert_eq!(lines("image/initramfs/init", GOOD), [1, 2]);
+        assert_eq!(lines("image/build", &script), [1, 2]);
     }
 
     #[test]
