@@ -48,6 +48,8 @@ fn row(name: &str, first: &str, second: &str) {
     println!("  {}", format!("{name:<26}{first:>14}{second:>14}").trim_end());
 }
 
+/// What no further program could get: beside what is in use also what the kernel keeps free for itself (three times
+/// vm.min_free_kbytes) and the part of its file cache that it would not give up.
 fn used_kb(report: &Selftest) -> anyhow::Result<u64> {
     Ok(report.number("memory_total_kb")?.saturating_sub(report.number("memory_available_kb")?))
 }
