@@ -6,7 +6,7 @@
 #   PROFILE=release|dev        dev compresses fast, for people who work on the image
 #   MACHINE=virt|raspi4b       the machine that test-image boots
 .DEFAULT_GOAL := help
-.PHONY: help image server-arm64 test test-image test-long run bench lock check clean
+.PHONY: help image server-arm64 test test-image test-long run bench bench-boot lock check clean
 
 install := image/toolchain/install
 
@@ -36,6 +36,10 @@ run: # runs the server on this machine, with its data in target/run
 
 bench: # runs the benchmarks: nothing yet
 	@echo 'make bench: there are no benchmarks yet' >&2; exit 2
+
+bench-boot: # measures how long the image boots, beside an untrimmed Debian with its kernel; builds both if they are not there
+	@$(install) image boot
+	@tests/image/run bench
 
 lock: # renews the package lock of the image: nothing yet
 	@echo 'make lock: the image has no package lock yet; each build takes what the archive has' >&2; exit 2

@@ -2,6 +2,7 @@
 //!
 //! It never writes to the image: a boot writes to an overlay. tests/image/run calls it.
 
+mod bench;
 mod chat;
 mod console;
 mod dist;
@@ -37,6 +38,8 @@ struct Arguments {
     /// Where the unpacked image, the overlays and the serial logs go.
     #[arg(long)]
     work: PathBuf,
+    #[command(flatten)]
+    comparison: bench::Comparison,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -56,6 +59,9 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         dist.manifest.base
     );
     let disk = dist.unpack(&arguments.work).await?;
+    if let Some(untrimmed) = arguments.comparison.wanted() {
+        return bench::compare(&disk, untrimmed, &arguments.comparison).await;
+    }
     match arguments.machine {
         Machine::Virt => virt::test(&dist, &disk, arguments.cuts).await,
         Machine::Raspi4b => pi4::test(&disk).await,

@@ -233,7 +233,7 @@ async fn assert_silent(port: u16) -> anyhow::Result<()> {
 }
 
 /// Something when the box says that messages can become durable.
-async fn health(port: u16) -> Option<()> {
+pub async fn health(port: u16) -> Option<()> {
     let ask = async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
         stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: posthouse.local\r\nConnection: close\r\n\r\n").await.ok()?;
@@ -245,7 +245,7 @@ async fn health(port: u16) -> Option<()> {
     tokio::time::timeout(Duration::from_secs(10), ask).await.ok()?
 }
 
-fn free_port() -> anyhow::Result<u16> {
+pub fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0").context("looking for a free port")?.local_addr()?.port())
 }
 
