@@ -36,7 +36,7 @@ impl Passwords {
         Self {
             at_once: Arc::new(Semaphore::new(HASHES_AT_ONCE_MAX)),
             waiting: Semaphore::new(HASHES_WAITING_MAX),
-            decoy: hash("a password that nobody has"),
+            decoy: decoy(),
         }
     }
 
@@ -93,6 +93,14 @@ fn hash(password: &str) -> String {
     argon2().hash_password(password.as_bytes()).expect("argon2 takes passwords of any content").to_string()
 }
 
+/// A hash that costs as much to check as any other and that no password has. It is not made of one: at the start of the server a
+/// hash would take as long as all the rest.
+fn decoy() -> String {
+    // 16 bytes of salt and 32 of hash, all zero, in base64 without padding.
+    let (salt, zeros) = ("A".repeat(22), "A".repeat(43));
+    format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${zeros}")
+}
+
 fn verify(password: &str, stored: &str) -> bool {
     // The parameters are those of the stored hash, so that old hashes stay valid when ours change.
     PasswordHash::new(stored).is_ok_and(|stored| argon2().verify_password(password.as_bytes(), &stored).is_ok())
@@ -110,6 +118,19 @@ mod tests {
         assert_eq!(passwords.verify("correct horse".to_owned(), Some(stored.clone())).await, Ok(true));
         assert_eq!(passwords.verify("wrong horse".to_owned(), Some(stored)).await, Ok(false));
         assert_eq!(passwords.verify("a password that nobody has".to_owned(), None).await, Ok(false));
+    }
+
+    #[test]
+    fn a_decoy_costs_what_a_hash_costs() {
+        let (decoy, real) = (decoy(), hash("correct horse"));
+        let read = |text| PasswordHash::new(text).expect("a PHC string");
+        let (decoy, real) = (read(&decoy), read(&real));
+        assert_eq!((decoy.algorithm, decoy.version), (real.algorithm, real.version));
+        assert_eq!(decoy.params, real.params);
+        let lengths = |hash: &PasswordHash| {
+            (hash.salt.as_ref().map(|salt| salt.len()), hash.hash.as_ref().map(argon2::password_hash::phc::Output::len))
+        };
+        assert_eq!(lengths(&decoy), lengths(&real));
     }
 
     #[tokio::test]
