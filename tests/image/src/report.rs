@@ -2,12 +2,27 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use tokio::process::Command;
 
 use crate::dist::{Dist, run};
 use crate::selftest::Selftest;
 use crate::virt::Boot;
+
+/// What the idle box may use at most, and the server of it: 90 and 15 million bytes.
+const IDLE_KB_MAX: u64 = 90_000_000 / 1024;
+const SERVER_KB_MAX: u64 = 15_000_000 / 1024;
+
+/// An appliance leaves the memory to its work.
+pub fn assert_lean(report: &Selftest) -> anyhow::Result<()> {
+    for (name, used, most) in [
+        ("the idle box", used_kb(report)?, IDLE_KB_MAX),
+        ("the idle server", report.number("server_rss_kb")?, SERVER_KB_MAX),
+    ] {
+        ensure!(used <= most, "{name} uses {} of memory, more than {}", mib(used), mib(most));
+    }
+    Ok(())
+}
 
 /// Prints what was measured. Timings are QEMU's on this machine, a multiple of a Pi's.
 pub fn print(dist: &Dist, first: &Boot, last: &Boot) -> anyhow::Result<()> {
@@ -60,4 +75,26 @@ fn seconds(duration: Duration) -> String {
 
 fn mib(kb: u64) -> String {
     format!("{}.{} MiB", kb / 1024, kb % 1024 * 10 / 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::assert_lean;
+    use crate::selftest::Selftest;
+
+    #[test]
+    fn memory_past_the_budget_is_named() {
+        let check = |available_kb: u64, server_kb: u64| {
+            let lines = [
+                format!("memory_total_kb=2018928\nposthouse-selftest: memory_available_kb={available_kb}"),
+                format!("server_rss_kb={server_kb}\nposthouse-selftest: end=1\n"),
+            ];
+            let console = lines.map(|line| format!("posthouse-selftest: {line}\n")).concat();
+            assert_lean(&Selftest::read(&console).expect("a whole report")).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(1_940_000, 5_300), Ok(()));
+        let error = check(1_920_000, 5_300).expect_err("96 MiB");
+        assert_eq!(error, "the idle box uses 96.6 MiB of memory, more than 85.8 MiB");
+        assert!(check(1_940_000, 16_000).expect_err("15.6 MiB").starts_with("the idle server"));
+    }
 }

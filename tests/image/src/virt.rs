@@ -83,6 +83,8 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32) -> anyhow::Result<()> {
     };
     let last = bench.power_on("last-boot", remember).await?;
     last.boot.report.assert_same_box(&first.boot.report)?;
+    report::assert_lean(&first.boot.report)?;
+    report::assert_lean(&last.boot.report)?;
     report::print(dist, &first.boot, &last.boot)?;
     report::record(dist).await
 }
