@@ -1,7 +1,7 @@
 //! The first boot's disk set-up, run as it is on the image, on a file with the image's partition table.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -158,6 +158,18 @@ fn a_card_that_is_too_small_is_refused_and_left_alone() {
     assert!(!output.status.success());
     assert!(text(&output.stderr).contains("is too small: the image needs a card of at least 4 GB"), "{output:?}");
     assert_eq!(card.partition_type(3), "");
+}
+
+#[test]
+fn a_card_of_512_gb_is_used_to_its_end_and_little_is_written_to_it() {
+    let sectors = 512_000_000_000 / SECTOR;
+    let card = Card::flashed(sectors);
+    card.set_up();
+    let dump = text(&run(tool("sfdisk").arg("--dump").arg(card.disk())).stdout);
+    assert!(dump.contains(&format!("4 : start={P4_START:>12}, size={:>12}, type=83", sectors - P4_START)), "{dump}");
+    assert_eq!(card.data_tag("LABEL"), "posthouse-data");
+    let written = fs::metadata(card.disk()).expect("the card").blocks() * 512;
+    assert!(written < 256 * 1024 * 1024, "{written} bytes written: minutes on a slow card");
 }
 
 #[test]
