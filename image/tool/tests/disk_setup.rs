@@ -40,6 +40,7 @@ impl Card {
             .env("PATH", path)
             .env("POSTHOUSE_DISK", self.disk())
             .env("POSTHOUSE_DATA_CONTENT", self.folder.path().join("content"))
+            .env("RUNTIME_DIRECTORY", self.folder.path())
             .output()
             .expect("disk-setup")
     }
@@ -47,6 +48,11 @@ impl Card {
     fn set_up(&self) {
         let output = self.set_up_with_path(&search_path());
         assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+
+    /// What it left for the rescue page.
+    fn rescue(&self) -> String {
+        fs::read_to_string(self.folder.path().join("rescue")).unwrap_or_default()
     }
 
     fn partition_type(&self, number: u32) -> String {
@@ -157,7 +163,16 @@ fn a_card_that_is_too_small_is_refused_and_left_alone() {
     let output = card.set_up_with_path(&search_path());
     assert!(!output.status.success());
     assert!(text(&output.stderr).contains("is too small: the image needs a card of at least 4 GB"), "{output:?}");
+    assert!(card.rescue().contains("is too small"), "{}", card.rescue());
     assert_eq!(card.partition_type(3), "");
+}
+
+#[test]
+fn a_card_that_takes_no_writing_is_told() {
+    let card = Card::flashed(8_388_608);
+    let output = card.set_up_with_path(&card.path_with_cut_at("mke2fs", "exit 1"));
+    assert!(text(&output.stderr).ends_with("it may be worn out or write-protected\n"), "{output:?}");
+    assert!(card.rescue().contains("cannot be prepared"), "{}", card.rescue());
 }
 
 #[test]
@@ -180,6 +195,7 @@ fn somebody_elses_fourth_partition_is_left_alone() {
     card.write_at_data(0, b"theirs");
     let output = card.set_up_with_path(&search_path());
     assert!(text(&output.stderr).contains("has the type '7'"), "{output:?}");
+    assert!(card.rescue().contains("has the type '7'"), "{}", card.rescue());
     assert_eq!(read_at(&card.disk(), P4_START * SECTOR, 6), b"theirs");
 }
 
