@@ -1,7 +1,7 @@
 //! The first boot's disk set-up, run as it is on the image, on a file with the image's partition table.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -40,6 +40,7 @@ impl Card {
             .env("PATH", path)
             .env("POSTHOUSE_DISK", self.disk())
             .env("POSTHOUSE_DATA_CONTENT", self.folder.path().join("content"))
+            .env("RUNTIME_DIRECTORY", self.folder.path())
             .output()
             .expect("disk-setup")
     }
@@ -47,6 +48,11 @@ impl Card {
     fn set_up(&self) {
         let output = self.set_up_with_path(&search_path());
         assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+
+    /// What it left for the rescue page.
+    fn rescue(&self) -> String {
+        fs::read_to_string(self.folder.path().join("rescue")).unwrap_or_default()
     }
 
     fn partition_type(&self, number: u32) -> String {
@@ -157,7 +163,28 @@ fn a_card_that_is_too_small_is_refused_and_left_alone() {
     let output = card.set_up_with_path(&search_path());
     assert!(!output.status.success());
     assert!(text(&output.stderr).contains("is too small: the image needs a card of at least 4 GB"), "{output:?}");
+    assert!(card.rescue().contains("is too small"), "{}", card.rescue());
     assert_eq!(card.partition_type(3), "");
+}
+
+#[test]
+fn a_card_that_takes_no_writing_is_told() {
+    let card = Card::flashed(8_388_608);
+    let output = card.set_up_with_path(&card.path_with_cut_at("mke2fs", "exit 1"));
+    assert!(text(&output.stderr).ends_with("it may be worn out or write-protected\n"), "{output:?}");
+    assert!(card.rescue().contains("cannot be prepared"), "{}", card.rescue());
+}
+
+#[test]
+fn a_card_of_512_gb_is_used_to_its_end_and_little_is_written_to_it() {
+    let sectors = 512_000_000_000 / SECTOR;
+    let card = Card::flashed(sectors);
+    card.set_up();
+    let dump = text(&run(tool("sfdisk").arg("--dump").arg(card.disk())).stdout);
+    assert!(dump.contains(&format!("4 : start={P4_START:>12}, size={:>12}, type=83", sectors - P4_START)), "{dump}");
+    assert_eq!(card.data_tag("LABEL"), "posthouse-data");
+    let written = fs::metadata(card.disk()).expect("the card").blocks() * 512;
+    assert!(written < 256 * 1024 * 1024, "{written} bytes written: minutes on a slow card");
 }
 
 #[test]
@@ -168,6 +195,7 @@ fn somebody_elses_fourth_partition_is_left_alone() {
     card.write_at_data(0, b"theirs");
     let output = card.set_up_with_path(&search_path());
     assert!(text(&output.stderr).contains("has the type '7'"), "{output:?}");
+    assert!(card.rescue().contains("has the type '7'"), "{}", card.rescue());
     assert_eq!(read_at(&card.disk(), P4_START * SECTOR, 6), b"theirs");
 }
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::Args;
 use serde::Serialize;
-use tokio::process::Command;
 
-use crate::dist::{Disk, run};
+use crate::dist::Disk;
+use crate::http;
 use crate::machine::Machine;
-use crate::virt::{free_port, health};
+use crate::virt::{free_port, make_overlay};
 
 /// From power to serving; an untrimmed Debian takes a minute on two idle cores, several times that on busy ones.
 const BOOT_LIMIT: Duration = Duration::from_secs(600);
@@ -20,7 +20,7 @@ const BOOT_LIMIT: Duration = Duration::from_secs(600);
 const FIRST_BOOT_REST: Duration = Duration::from_secs(30);
 
 /// Both get a card of the same size.
-const CARD_SIZE: &str = "8G";
+const CARD_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 
 #[derive(Args)]
 pub struct Comparison {
@@ -106,7 +106,7 @@ pub async fn compare(disk: &Disk, untrimmed: &Path, comparison: &Comparison) -> 
 
 async fn ours(disk: &Disk) -> anyhow::Result<Contestant> {
     let overlay = disk.folder.join("bench-posthouse.qcow2");
-    create_overlay(&disk.image, &overlay).await?;
+    make_overlay(&disk.image, &overlay, CARD_BYTES).await?;
     Ok(Contestant {
         name: "posthouse",
         kernel: disk.boot_file("vmlinuz")?,
@@ -120,7 +120,7 @@ async fn ours(disk: &Disk) -> anyhow::Result<Contestant> {
 
 async fn other(disk: &Disk, untrimmed: &Path) -> anyhow::Result<Contestant> {
     let overlay = disk.folder.join("bench-untrimmed.qcow2");
-    create_overlay(&untrimmed.join("disk.img"), &overlay).await?;
+    make_overlay(&untrimmed.join("disk.img"), &overlay, CARD_BYTES).await?;
     let file = |name: &str| untrimmed.join(name).display().to_string();
     Ok(Contestant {
         name: "untrimmed",
@@ -134,12 +134,6 @@ async fn other(disk: &Disk, untrimmed: &Path) -> anyhow::Result<Contestant> {
     })
 }
 
-async fn create_overlay(image: &Path, overlay: &Path) -> anyhow::Result<()> {
-    let mut create = Command::new("qemu-img");
-    create.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(image).arg(overlay).arg(CARD_SIZE);
-    run(&mut create).await
-}
-
 impl Contestant {
     /// Power on, wait for the goal, a rest, power off. How long it took to the goal, counted from the start of QEMU, which starts
     /// the kernel at once.
@@ -147,7 +141,7 @@ impl Contestant {
         let port = free_port()?;
         let mut machine = Machine::start(&self.arguments(port), &self.log)?;
         let reached = async |console: &str| match self.goal {
-            Goal::Healthz => health(port).await,
+            Goal::Healthz => http::get(port, "/healthz").await.filter(|answer| answer.status == 200).map(|_| ()),
             Goal::LoginPrompt => console.contains(" login: ").then_some(()),
         };
         machine

@@ -39,11 +39,18 @@ pub struct Table {
     pub partitions: Vec<Partition>,
 }
 
-/// Start in sectors of 512 bytes.
+/// Start and size in sectors of 512 bytes.
 #[derive(Deserialize)]
 pub struct Partition {
     pub number: usize,
     pub start: u64,
+    pub size: u64,
+}
+
+impl Partition {
+    pub fn start_bytes(&self) -> u64 {
+        self.start * SECTOR_LEN
+    }
 }
 
 /// A built image.
@@ -68,6 +75,18 @@ impl Dist {
         Ok(Self { manifest_path: path.to_owned(), manifest })
     }
 
+    pub fn partition(&self, number: usize) -> anyhow::Result<&Partition> {
+        let mut partitions = self.manifest.partition_table.partitions.iter();
+        let found = partitions.find(|partition| partition.number == number);
+        found.with_context(|| format!("the manifest names no partition {number}"))
+    }
+
+    /// Where a first boot puts the data partition, in bytes: behind p3, which is as long as p2.
+    pub fn data_start_bytes(&self) -> anyhow::Result<u64> {
+        let root = self.partition(2)?;
+        Ok((root.start + 2 * root.size) * SECTOR_LEN)
+    }
+
     /// Unpacks the image as it would be flashed, unless this very image lies unpacked from an earlier run, and copies the
     /// boot partition's files out of it.
     pub async fn unpack(&self, work: &Path) -> anyhow::Result<Disk> {
@@ -86,12 +105,10 @@ impl Dist {
             check_hash(&partial, &image.raw_sha256).await?;
             std::fs::rename(&partial, &disk)?;
         }
-        let boot = self.manifest.partition_table.partitions.iter().find(|partition| partition.number == 1);
-        let boot = boot.context("the manifest names no first partition")?;
         let files = folder.join("boot");
         let _ = std::fs::remove_dir_all(&files);
         std::fs::create_dir_all(&files)?;
-        let from = format!("{}@@{}", disk.display(), boot.start * SECTOR_LEN);
+        let from = format!("{}@@{}", disk.display(), self.partition(1)?.start_bytes());
         run(Command::new("mcopy").args(["-s", "-n", "-Q", "-i", &from, "::"]).arg(&files)).await?;
         let cmdline =
             std::fs::read_to_string(files.join("cmdline.txt")).context("the boot partition has no cmdline.txt")?;

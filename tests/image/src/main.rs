@@ -5,7 +5,10 @@
 mod bench;
 mod chat;
 mod console;
+mod damage;
 mod dist;
+mod http;
+mod lasting;
 mod machine;
 mod pi4;
 mod report;
@@ -22,6 +25,7 @@ use clap::{Parser, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
 use dist::Dist;
+use virt::Length;
 
 #[derive(Parser)]
 #[command(about = "Boots the built image in QEMU and tests it from outside")]
@@ -35,6 +39,9 @@ struct Arguments {
     /// How often the power is cut while messages are being written; each takes one more boot.
     #[arg(long, default_value_t = 1)]
     cuts: u32,
+    /// Go on with cards in a bad state.
+    #[arg(long)]
+    long: bool,
     /// Where the unpacked image, the overlays and the serial logs go.
     #[arg(long)]
     work: PathBuf,
@@ -63,7 +70,10 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return bench::compare(&disk, untrimmed, &arguments.comparison).await;
     }
     match arguments.machine {
-        Machine::Virt => virt::test(&dist, &disk, arguments.cuts).await,
+        Machine::Virt => {
+            let length = if arguments.long { Length::Long } else { Length::Short };
+            virt::test(&dist, &disk, arguments.cuts, length).await
+        }
         Machine::Raspi4b => pi4::test(&disk).await,
     }
 }

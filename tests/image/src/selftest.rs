@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 const PREFIX: &str = "posthouse-selftest: ";
 
 /// The report of one boot.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Selftest {
     values: HashMap<String, String>,
     pub failed_units: Vec<String>,
@@ -15,6 +15,8 @@ pub struct Selftest {
     pub mounts: Vec<[String; 4]>,
     /// Block devices and their sizes in KiB.
     pub blocks: HashMap<String, u64>,
+    /// What lasts: place, mode, owner.
+    pub kept: Vec<[String; 3]>,
     /// Kernel settings and the values in force.
     pub sysctls: HashMap<String, String>,
     /// The server's threads.
@@ -24,7 +26,7 @@ pub struct Selftest {
 }
 
 /// How a thread is scheduled.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Thread {
     /// As in sched(7): 0 normal, 2 round-robin, 3 batch.
     pub policy: u32,
@@ -47,6 +49,7 @@ impl Selftest {
                 "block" => report
                     .blocks
                     .extend(words(value).and_then(|[name, size]: [String; 2]| Some((name, size.parse().ok()?)))),
+                "kept" => report.kept.extend(words(value)),
                 "sysctl" => report.sysctls.extend(setting(value)),
                 "thread" => report.threads.extend(thread(value)),
                 "socket" => report.sockets.extend(words(value)),

@@ -5,18 +5,21 @@
 //! up again with all it acknowledged, not that it flushed before it did.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use posthouse_client::ServerUrl;
 use posthouse_protocol::{Message, Seq, Token};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::chat::{Device, Person};
+use crate::damage;
 use crate::dist::{Disk, Dist, run};
+use crate::http;
+use crate::lasting;
 use crate::machine::Machine;
 use crate::report;
 use crate::selftest::Selftest;
@@ -24,13 +27,13 @@ use crate::storm;
 use crate::tuning;
 
 /// From power to `/healthz`; some 45 s on two idle cores, several times that on busy ones.
-const BOOT_LIMIT: Duration = Duration::from_secs(420);
+pub const BOOT_LIMIT: Duration = Duration::from_secs(420);
 
 /// From `/healthz` to the end of the boot, which the report waits for.
-const REPORT_LIMIT: Duration = Duration::from_secs(240);
+pub const REPORT_LIMIT: Duration = Duration::from_secs(240);
 
 /// A first boot makes p4 as long as the rest of this card.
-const CARD_SIZE: &str = "8G";
+const CARD_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 
 /// A port that nobody has a reason to open: ssh's.
 const SHUT: u16 = 22;
@@ -39,11 +42,20 @@ const SHUT: u16 = 22;
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// This machine's ports that lead to the box's.
-struct Doors {
+pub struct Doors {
     /// To the server's.
-    open: u16,
+    pub open: u16,
     /// To [`SHUT`].
     shut: u16,
+}
+
+/// How much is tested.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Length {
+    /// What a change has to pass.
+    Short,
+    /// Cards in a bad state and a very large one too; three boots more.
+    Long,
 }
 
 /// What one boot showed.
@@ -53,20 +65,25 @@ pub struct Boot {
     pub power_to_healthz: Duration,
 }
 
-struct Bench<'a> {
-    disk: &'a Disk,
-    overlay: PathBuf,
+/// What boots: a card, and the accounts of who uses it.
+pub struct Bench<'a> {
+    pub disk: &'a Disk,
+    pub card: PathBuf,
     accounts: PathBuf,
 }
 
-/// The first evening ends with a cut after an acknowledgement, each of `cuts` more in the middle of writing.
-pub async fn test(dist: &Dist, disk: &Disk, cuts: u32) -> anyhow::Result<()> {
+/// The first evening ends with a cut after an acknowledgement, each of `cuts` more in the middle of writing. The long test goes
+/// on with other cards.
+pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow::Result<()> {
+    lasting::assert_image_is_nobody_s(dist, disk).await?;
     let people = ["anna", "ben", "carol"].map(|name| Ok(Person { name, password: password()? }));
     let people = people.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
     let bench = Bench::set_up(disk, &people).await?;
     let first = bench.power_on("first-boot", async |server| talk(server, &people[0], &people[1]).await).await?;
     let (tokens, sent) = first.outcome;
+    lasting::assert_grown(dist, &first.boot.report, CARD_BYTES)?;
     let mut acknowledged = Vec::new();
+    let mut before = first.boot.report.clone();
     for cut in 1..=cuts {
         let name = format!("cut-{cut}");
         let storm = async |server: &ServerUrl| {
@@ -74,7 +91,8 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32) -> anyhow::Result<()> {
             storm::begin(server, tokens[0].clone(), "carol", &name).await
         };
         let evening = bench.power_on(&name, storm).await?;
-        evening.boot.report.assert_same_box(&first.boot.report)?;
+        assert_lasts(&evening.boot.report, &before)?;
+        before = evening.boot.report;
         acknowledged.extend(evening.outcome.acknowledged().await?);
     }
     let remember = async |server: &ServerUrl| {
@@ -82,11 +100,27 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32) -> anyhow::Result<()> {
         remember(server, &tokens, &sent).await
     };
     let last = bench.power_on("last-boot", remember).await?;
-    last.boot.report.assert_same_box(&first.boot.report)?;
     report::assert_lean(&first.boot.report)?;
     report::assert_lean(&last.boot.report)?;
+    assert_lasts(&last.boot.report, &before)?;
+    if length == Length::Long {
+        damage::lose_superblock(dist, &bench.card).await?;
+        let unharmed =
+            async |server: &ServerUrl| storm::verify(server, tokens[0].clone(), "carol", &acknowledged).await;
+        let repaired = bench.power_on("repaired-boot", unharmed).await?;
+        assert_lasts(&repaired.boot.report, &last.boot.report)?;
+        damage::assert_repaired(&disk.folder.join("repaired-boot.log"))?;
+        damage::test_garbage(dist, &bench).await?;
+        damage::test_large(dist, &bench).await?;
+    }
     report::print(dist, &first.boot, &last.boot)?;
     report::record(dist).await
+}
+
+/// It is the same box as before the power cut, and its log goes on.
+fn assert_lasts(report: &Selftest, before: &Selftest) -> anyhow::Result<()> {
+    report.assert_same_box(before)?;
+    lasting::assert_log_goes_on(report, before)
 }
 
 /// The first evening: both log in, talk both ways, and the power goes right after an acknowledgement.
@@ -139,14 +173,17 @@ struct Evening<T> {
 impl<'a> Bench<'a> {
     /// A fresh card with the image on it, and the accounts as a file that QEMU hands in.
     async fn set_up(disk: &'a Disk, people: &[Person]) -> anyhow::Result<Self> {
-        let overlay = disk.folder.join("virt.qcow2");
+        let card = disk.folder.join("virt.qcow2");
         let accounts = disk.folder.join("accounts");
         let lines: Vec<String> = people.iter().map(|person| format!("{}:{}", person.name, person.password)).collect();
         std::fs::write(&accounts, lines.join("\n"))?;
-        let mut create = Command::new("qemu-img");
-        create.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(&disk.image).arg(&overlay).arg(CARD_SIZE);
-        run(&mut create).await?;
-        Ok(Self { disk, overlay, accounts })
+        make_overlay(&disk.image, &card, CARD_BYTES).await?;
+        Ok(Self { disk, card, accounts })
+    }
+
+    /// The same people with another card.
+    pub fn with_card(&self, card: PathBuf) -> Self {
+        Self { disk: self.disk, card, accounts: self.accounts.clone() }
     }
 
     /// Boots, waits until the box serves and has told how the boot went, lets `people` do theirs, and cuts the power.
@@ -155,14 +192,23 @@ impl<'a> Bench<'a> {
         name: &str,
         people: impl AsyncFnOnce(&ServerUrl) -> anyhow::Result<T>,
     ) -> anyhow::Result<Evening<T>> {
+        self.boot(name, async |machine, doors| self.evening(machine, doors, people).await).await
+    }
+
+    /// Switches on, lets `watch` do its part, and cuts the power.
+    pub async fn boot<T>(
+        &self,
+        name: &str,
+        watch: impl AsyncFnOnce(&mut Machine, &Doors) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
         let doors = Doors { open: free_port()?, shut: free_port()? };
         let log = self.disk.folder.join(format!("{name}.log"));
         let mut machine = Machine::start(&self.arguments(&doors)?, &log)?;
         println!("test-image: {name}: console in {}", log.display());
-        let evening = self.evening(&mut machine, &doors, people).await;
-        let evening = evening.with_context(|| name.to_owned()).inspect_err(|_| crate::console::show_end(&log));
+        let outcome = watch(&mut machine, &doors).await;
+        let outcome = outcome.with_context(|| name.to_owned()).inspect_err(|_| crate::console::show_end(&log));
         machine.cut_power().await?;
-        evening
+        outcome
     }
 
     async fn evening<T>(
@@ -171,7 +217,11 @@ impl<'a> Bench<'a> {
         doors: &Doors,
         people: impl AsyncFnOnce(&ServerUrl) -> anyhow::Result<T>,
     ) -> anyhow::Result<Evening<T>> {
-        machine.wait_for("/healthz", BOOT_LIMIT, async |_| health(doors.open).await).await?;
+        machine
+            .wait_for("/healthz", BOOT_LIMIT, async |_| {
+                http::get(doors.open, "/healthz").await.filter(|answer| answer.status == 200)
+            })
+            .await?;
         let power_to_healthz = machine.running_for();
         let report = machine
             .wait_for("the box's report on its boot", REPORT_LIMIT, async |console| Selftest::read(console))
@@ -179,6 +229,7 @@ impl<'a> Bench<'a> {
         report.assert_healthy()?;
         report.assert_data_partition("vda")?;
         report.assert_root_is_read_only()?;
+        lasting::assert_kept(&report, "/dev/vda4")?;
         tuning::assert_sysctls(&report)?;
         tuning::assert_threads(&report)?;
         tuning::assert_ports(&report)?;
@@ -206,7 +257,7 @@ impl<'a> Bench<'a> {
             "-append",
             &format!("{} console=ttyAMA0", self.disk.cmdline),
             "-drive",
-            &format!("if=none,id=card,format=qcow2,file={}", self.overlay.display()),
+            &format!("if=none,id=card,format=qcow2,file={}", self.card.display()),
             "-device",
             "virtio-blk-pci,drive=card",
             "-netdev",
@@ -234,17 +285,11 @@ async fn assert_silent(port: u16) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Something when the box says that messages can become durable.
-pub async fn health(port: u16) -> Option<()> {
-    let ask = async {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: posthouse.local\r\nConnection: close\r\n\r\n").await.ok()?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.ok()?;
-        answer.starts_with(b"HTTP/1.1 200 ").then_some(())
-    };
-    // QEMU takes the connection before anybody in the guest does.
-    tokio::time::timeout(Duration::from_secs(10), ask).await.ok()?
+/// A card that begins as an image's copy; what a boot writes to it goes into a file of its own.
+pub async fn make_overlay(image: &Path, card: &Path, bytes: u64) -> anyhow::Result<()> {
+    let mut create = Command::new("qemu-img");
+    create.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(image).arg(card).arg(bytes.to_string());
+    run(&mut create).await
 }
 
 pub fn free_port() -> anyhow::Result<u16> {

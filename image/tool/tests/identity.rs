@@ -1,0 +1,105 @@
+//! What gives the box its identity, run as it is on the image, on folders that stand for the box's. systemctl is a stand-in:
+//! there is no journald of this box to start again.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+mod fixture;
+use fixture::{checkout, run};
+
+const FIRST: &str = "11111111111111111111111111111111";
+const SECOND: &str = "22222222222222222222222222222222";
+
+/// The folders of a box, which outlive its boots as the card does.
+struct House {
+    folder: tempfile::TempDir,
+}
+
+impl House {
+    fn new() -> Self {
+        let house = Self { folder: tempfile::tempdir().expect("temporary folder") };
+        for folder in ["data", "run/log/journal", "run/posthouse-data", "bin"] {
+            fs::create_dir_all(house.at(folder)).expect("folder");
+        }
+        fs::write(house.at("bin/systemctl"), "#!/bin/sh\necho \"$@\" >>\"$POSTHOUSE_ROOT/systemctl\"\n")
+            .expect("write");
+        fs::set_permissions(house.at("bin/systemctl"), fs::Permissions::from_mode(0o755)).expect("mode");
+        house
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.at(path)).unwrap_or_default().trim().to_owned()
+    }
+
+    fn mode(&self, path: &str) -> u32 {
+        fs::metadata(self.at(path)).expect(path).permissions().mode() & 0o7777
+    }
+
+    /// systemd invents an id, journald logs under it, and the identity is set up.
+    fn boot(&self, invented: &str, is_mounted: bool) {
+        fs::remove_dir_all(self.at("run/log/journal")).expect("volatile");
+        fs::create_dir_all(self.at("run/log/journal").join(invented)).expect("folder");
+        fs::write(self.at("run/machine-id"), format!("{invented}\n")).expect("write");
+        // The data partition is known by the server's folder.
+        let server = self.at("data/posthouse");
+        if is_mounted {
+            fs::create_dir_all(server).expect("folder");
+        }
+        let mut command = Command::new(checkout().join("overlays/common/usr/lib/posthouse/identity"));
+        let path = format!("{}:{}", self.at("bin").display(), std::env::var("PATH").expect("PATH"));
+        command.env("PATH", path).env("POSTHOUSE_ROOT", self.folder.path());
+        run(command.env("RUNTIME_DIRECTORY", self.at("run/posthouse-data")));
+    }
+}
+
+#[test]
+fn the_first_boot_s_id_is_the_box_s_for_ever() {
+    let house = House::new();
+    house.boot(FIRST, true);
+    assert_eq!(house.read("run/machine-id"), FIRST);
+    assert_eq!(house.read("systemctl"), "", "journald has the right id already");
+    house.boot(SECOND, true);
+    assert_eq!(house.read("run/machine-id"), FIRST);
+    assert!(house.at("run/log/journal").join(FIRST).is_dir(), "the log goes on under the kept id");
+    assert_eq!(house.read("systemctl"), "--no-block try-restart systemd-journald.service");
+}
+
+#[test]
+fn an_id_that_is_none_is_replaced() {
+    for damaged in ["", "\0\0\0\0", "1111", "no id"] {
+        let house = House::new();
+        house.boot(FIRST, true);
+        fs::remove_file(house.at("data/system/machine-id")).expect("there");
+        fs::write(house.at("data/system/machine-id"), damaged).expect("write");
+        house.boot(SECOND, true);
+        assert_eq!(house.read("run/machine-id"), SECOND, "{damaged:?}");
+        assert_eq!(house.read("data/system/machine-id"), SECOND, "{damaged:?}");
+    }
+}
+
+#[test]
+fn what_is_secret_is_root_s_alone() {
+    let house = House::new();
+    house.boot(FIRST, true);
+    for folder in ["data/system/iwd", "data/updater"] {
+        assert_eq!(house.mode(folder), 0o700, "{folder}");
+    }
+    assert!(house.at("run/posthouse-data/system/systemd").is_dir(), "fstab's name for the folder");
+    assert_eq!(house.at("run/posthouse-data/system").canonicalize().expect("a link"), house.at("data/system"));
+}
+
+#[test]
+fn without_data_partition_the_identity_is_in_memory() {
+    let house = House::new();
+    house.boot(FIRST, false);
+    assert_eq!(house.read("run/machine-id"), FIRST);
+    assert!(house.at("run/posthouse-data/system/systemd").is_dir());
+    assert_eq!(house.mode("run/posthouse-data/system/iwd"), 0o700);
+    assert_eq!(fs::read_dir(house.at("data")).expect("folder").count(), 0, "root's empty folder is left alone");
+}

@@ -1,0 +1,146 @@
+//! Cards in a bad state: a data partition whose superblock is gone, one that holds nothing but garbage, a full boot partition.
+//! The first is repaired and nothing is lost; with the second the box says what is wrong, and leaves the card as it is. And a
+//! card so large that a first boot could take too long.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context, ensure};
+use tokio::process::Command;
+
+use crate::dist::{Dist, run};
+use crate::http;
+use crate::lasting;
+use crate::machine::Machine;
+use crate::selftest::Selftest;
+use crate::virt::{BOOT_LIMIT, Bench, Doors, REPORT_LIMIT, make_overlay};
+
+/// Where a file system of the ext family has its superblock, and how long it is.
+const SUPERBLOCK_AT: u64 = 1024;
+const SUPERBLOCK_LEN: u64 = 1024;
+
+/// A card just large enough for a data partition, so that filling that takes little time.
+const SMALL_CARD_BYTES: u64 = 2_300 * 1024 * 1024;
+
+/// The largest that people buy.
+const LARGE_CARD_BYTES: u64 = 512_000_000_000;
+
+const FIRST_BOOT: &str = "overlays/common/usr/lib/posthouse/disk-setup";
+
+/// Zeros the superblock of the data partition on a card that a box has used.
+pub async fn lose_superblock(dist: &Dist, card: &Path) -> anyhow::Result<()> {
+    let at = dist.data_start_bytes()? + SUPERBLOCK_AT;
+    let request = format!("write -q -P 0 {at} {SUPERBLOCK_LEN}");
+    run(Command::new("qemu-io").args(["-f", "qcow2", "-c", &request]).arg(card)).await
+}
+
+/// The box found that out and said so.
+pub fn assert_repaired(console: &Path) -> anyhow::Result<()> {
+    let said = std::fs::read(console).with_context(|| format!("reading {}", console.display()))?;
+    let said = String::from_utf8_lossy(&said);
+    ensure!(said.contains("is repaired"), "the box came up with a damaged data partition and repaired nothing");
+    Ok(())
+}
+
+/// A box whose data partition is garbage and whose boot partition is full serves the rescue page, and writes nothing.
+pub async fn test_garbage(dist: &Dist, bench: &Bench<'_>) -> anyhow::Result<()> {
+    let image = bench.disk.folder.join("garbage.img");
+    let card = bench.disk.folder.join("garbage.qcow2");
+    spoil(dist, &bench.disk.image, &image).await?;
+    make_overlay(&image, &card, SMALL_CARD_BYTES).await?;
+    let outcome = bench.with_card(card.clone()).boot("garbage-boot", watch).await;
+    if outcome.is_ok() {
+        let mut compare = Command::new("qemu-img");
+        compare.args(["compare", "-q", "-f", "raw", "-F", "qcow2"]).arg(&image).arg(&card);
+        run(&mut compare).await.context("the box wrote to a card that it can do nothing with")?;
+    }
+    let _ = std::fs::remove_file(image);
+    outcome
+}
+
+/// A first boot from a large card takes it to its end, and no longer than from any other.
+pub async fn test_large(dist: &Dist, bench: &Bench<'_>) -> anyhow::Result<()> {
+    let card = bench.disk.folder.join("large.qcow2");
+    make_overlay(&bench.disk.image, &card, LARGE_CARD_BYTES).await?;
+    let first_boot = async |machine: &mut Machine, doors: &Doors| {
+        let answer = async |_: &str| http::get(doors.open, "/healthz").await.filter(|answer| answer.status == 200);
+        machine.wait_for("/healthz", BOOT_LIMIT, answer).await?;
+        println!("test-image: a card of 512 GB: the box serves after {:.1} s", machine.running_for().as_secs_f64());
+        let report = machine.wait_for("the report", REPORT_LIMIT, async |console| Selftest::read(console)).await?;
+        report.assert_healthy()?;
+        lasting::assert_grown(dist, &report, LARGE_CARD_BYTES)
+    };
+    let outcome = bench.with_card(card.clone()).boot("large-card", first_boot).await;
+    let _ = std::fs::remove_file(card);
+    outcome
+}
+
+/// The image on a small card after its first boot, with the data partition overwritten and the boot partition filled.
+async fn spoil(dist: &Dist, fresh: &Path, card: &Path) -> anyhow::Result<()> {
+    run(Command::new("cp").arg("--sparse=always").arg(fresh).arg(card)).await?;
+    std::fs::File::options().write(true).open(card)?.set_len(SMALL_CARD_BYTES)?;
+    let folder = card.parent().context("a card in no folder")?;
+    let content = folder.join("content");
+    std::fs::create_dir_all(content.join("posthouse"))?;
+    let mut first_boot = Command::new(FIRST_BOOT);
+    first_boot.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()));
+    first_boot.env("POSTHOUSE_DISK", card).env("POSTHOUSE_DATA_CONTENT", &content).env("RUNTIME_DIRECTORY", folder);
+    run(&mut first_boot).await?;
+    let from = dist.data_start_bytes()?;
+    let mut overwrite = Command::new("dd");
+    overwrite.args([
+        "if=/dev/urandom",
+        "conv=notrunc",
+        "bs=1M",
+        "oflag=seek_bytes",
+        "iflag=count_bytes",
+        "status=none",
+    ]);
+    overwrite.arg(format!("of={}", card.display())).arg(format!("seek={from}"));
+    run(overwrite.arg(format!("count={}", SMALL_CARD_BYTES - from))).await?;
+    fill_boot(&format!("{}@@{}", card.display(), dist.partition(1)?.start_bytes()), folder).await
+}
+
+/// Fills the boot partition to its last cluster.
+async fn fill_boot(boot: &str, folder: &Path) -> anyhow::Result<()> {
+    let filler = folder.join("filler");
+    std::fs::File::create(&filler)?.set_len(free(boot).await?)?;
+    run(Command::new("mcopy").args(["-i", boot]).arg(&filler).arg("::filler")).await?;
+    std::fs::remove_file(&filler)?;
+    ensure!(free(boot).await? == 0, "the boot partition is not full");
+    Ok(())
+}
+
+/// Free bytes by mdir's last line, in which blanks group the digits.
+async fn free(boot: &str) -> anyhow::Result<u64> {
+    let output = Command::new("mdir").args(["-i", boot, "::"]).stderr(Stdio::inherit()).output().await;
+    let listing = String::from_utf8_lossy(&output.context("starting mdir: is mtools installed?")?.stdout).into_owned();
+    let line = listing.lines().rfind(|line| line.ends_with("bytes free")).context("mdir does not say what is free")?;
+    line.chars().filter(char::is_ascii_digit).collect::<String>().parse().context("mdir's free bytes are no number")
+}
+
+/// The page says what is wrong, to people and to programs, and the box stays up with it.
+async fn watch(machine: &mut Machine, doors: &Doors) -> anyhow::Result<()> {
+    let rescue =
+        machine.wait_for("the rescue page", BOOT_LIMIT, async |_| http::get(doors.open, "/healthz").await).await?;
+    let health: serde_json::Value = serde_json::from_str(&rescue.body).context("/healthz answers no JSON")?;
+    ensure!(rescue.status == 503 && health["status"] == "rescue", "/healthz says {} {health}", rescue.status);
+    let report = machine.wait_for("the report", REPORT_LIMIT, async |console| Selftest::read(console)).await?;
+    ensure!(
+        report.failed_units == ["posthouse-check.service"],
+        "failed units: {}; only the check should be among them",
+        report.failed_units.join(", ")
+    );
+    report.assert_root_is_read_only()?;
+    let page = http::get(doors.open, "/").await.context("the page is gone by the end of the boot")?;
+    for part in ["cannot be read", "What to do"] {
+        ensure!(page.body.contains(part), "the page does not say {part:?}: {}", page.body);
+    }
+    let console = machine.console();
+    ensure!(console.contains("data-check: The data partition"), "the console does not say what is wrong");
+    println!(
+        "test-image: garbage on the data partition: the box said so after {:.1} s",
+        machine.running_for().as_secs_f64()
+    );
+    Ok(())
+}
