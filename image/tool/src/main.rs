@@ -1,16 +1,17 @@
 //! `posthouse-image`: what of the image builder needs parsing or decisions. image/build and its stages call it.
 //!
-//! It decides, checks and prunes the tree; it never builds, mounts or downloads a part of the image itself.
+//! It decides, checks, prunes the tree and gathers locked packages; it never builds or mounts a part of the image itself.
 
+mod bill;
 mod boot_files;
 mod budget;
 mod config_txt;
 mod explain;
+mod imager;
 mod manifest;
 mod mbr;
 mod modules;
 mod packages;
-mod release;
 mod removal;
 mod settle;
 mod size;
@@ -48,8 +49,10 @@ enum Command {
     Size(size::Measured),
     /// Writes the manifest of a finished image.
     Manifest(manifest::Parts),
-    /// Writes an image's bill of materials and its entry for Raspberry Pi Imager.
-    Release(release::Papers),
+    /// Writes an image's bill of materials.
+    Bill(bill::Billed),
+    /// Writes an image's entry for Raspberry Pi Imager.
+    Imager(imager::Offer),
     /// Records that the image of a manifest was booted: in it, and for later images with the same kernel.
     BootTested {
         #[arg(long)]
@@ -68,7 +71,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Trim(parts) => size::trim(&parts)?,
         Command::Size(parts) => size::report(&parts)?,
         Command::Manifest(parts) => manifest::write(&parts)?,
-        Command::Release(papers) => release::write(&papers)?,
+        Command::Bill(billed) => bill::write(&billed)?,
+        Command::Imager(offer) => imager::write(&offer)?,
         Command::BootTested { manifest, tested_kernels } => manifest::record_boot(&manifest, tested_kernels)?,
     }
     Ok(())
