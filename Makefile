@@ -4,6 +4,7 @@
 #   BASE=auto|raspios|debian   where kernel and firmware come from
 #   VERSION=…                  the version in the image's name; the workspace's by default
 #   PROFILE=release|dev        dev compresses fast, for people who work on the image
+#   LOCK=strict|prefer|off     whether the packages must be those of image/lock; prefer gives way where they are no longer to be had
 #   MACHINE=virt|raspi4b       the machine that test-image boots
 .DEFAULT_GOAL := help
 .PHONY: help image server-arm64 test test-image test-long run bench lock check clean
@@ -37,8 +38,8 @@ run: # runs the server on this machine, with its data in target/run
 bench: # runs the benchmarks: nothing yet
 	@echo 'make bench: there are no benchmarks yet' >&2; exit 2
 
-lock: # renews the package lock of the image: nothing yet
-	@echo 'make lock: the image has no package lock yet; each build takes what the archive has' >&2; exit 2
+lock: # renews the package lock of the image (BASE=; by default of every base whose archive answers)
+	@image/renew-lock
 
 check: # checks format, lints, licences and shell scripts: what CI runs first
 	@$(install) check

@@ -8,6 +8,7 @@ mod budget;
 mod config_txt;
 mod explain;
 mod imager;
+mod lock;
 mod manifest;
 mod mbr;
 mod modules;
@@ -20,6 +21,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+/// How it ends where a locked package is no longer to be had: only there may a build go on without its lock.
+const GONE: u8 = 3;
 
 #[derive(Parser)]
 #[command(about = "Decisions and checks of the image builder")]
@@ -47,6 +51,9 @@ enum Command {
     Trim(size::Trimming),
     /// Explains the image's size, and holds it against the budget.
     Size(size::Measured),
+    /// Writes, checks and keeps to the package lock.
+    #[command(subcommand)]
+    Lock(lock::Command),
     /// Writes the manifest of a finished image.
     Manifest(manifest::Parts),
     /// Writes an image's bill of materials.
@@ -70,6 +77,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::CheckBoot(subject) => boot_files::check(&subject)?,
         Command::Trim(parts) => size::trim(&parts)?,
         Command::Size(parts) => size::report(&parts)?,
+        Command::Lock(command) => lock::run(command)?,
         Command::Manifest(parts) => manifest::write(&parts)?,
         Command::Bill(billed) => bill::write(&billed)?,
         Command::Imager(offer) => imager::write(&offer)?,
@@ -83,7 +91,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("posthouse image: {error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(lock::GatherError::Gone { .. }) => ExitCode::from(GONE),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

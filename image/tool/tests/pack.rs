@@ -91,6 +91,8 @@ fn image_hash_and_manifest_agree() {
         ("/partition_table/disk_id", "5ca1ab1e"),
         ("/packages/0/name", "linux-image-6.12-arm64"),
         ("/packages/0/sha256", PACKAGE_HASH),
+        ("/package_lock/state", "unlocked"),
+        ("/package_lock/reason", "asked for by LOCK=off"),
     ] {
         assert_eq!(manifest.pointer(pointer).and_then(Value::as_str), Some(value), "{pointer}");
     }
