@@ -4,6 +4,7 @@
 #   BASE=auto|raspios|debian   where kernel and firmware come from
 #   VERSION=…                  the version in the image's name; the workspace's by default
 #   PROFILE=release|dev        dev compresses fast, for people who work on the image
+#   LOCK=strict|prefer|off     whether the packages must be those of image/lock; prefer gives way where they are no longer to be had
 #   MACHINE=virt|raspi4b       the machine that test-image boots
 .DEFAULT_GOAL := help
 .PHONY: help image server-arm64 test test-image test-long run bench bench-boot lock check clean
@@ -41,8 +42,8 @@ bench-boot: # measures how long the image boots, beside an untrimmed Debian with
 	@$(install) image boot
 	@tests/image/run bench
 
-lock: # renews the package lock of the image: nothing yet
-	@echo 'make lock: the image has no package lock yet; each build takes what the archive has' >&2; exit 2
+lock: # renews the package lock of the image (BASE=; by default of every base whose archive answers)
+	@image/renew-lock
 
 check: # checks format, lints, licences and shell scripts: what CI runs first
 	@$(install) check

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# What the build and every stage share: the environment, messages and the cache. Sourced, never run.
+# What the build and every stage share: messages, the cache and the namespace. Sourced, never run.
 #
-# Inputs:  BASE, VERSION, PROFILE and the POSTHOUSE_* variables that image/README.md lists.
-# Outputs: BASE and BASE_REASON settled, VERSION, COMMIT, SOURCE_DATE_EPOCH, DISK_ID, WORK, CACHE, DIST, TOOL, IMAGE_NAME.
+# Inputs:  what prepare.sh has settled.
+# Outputs: functions.
 
 fail() {
   printf 'posthouse image: %s\n' "$*" >&2
@@ -14,38 +14,9 @@ note() {
   printf '%s' "$*" >"$WORK/note"
 }
 
-prepare_environment() {
-  export PATH=$PATH:/usr/sbin:/sbin LC_ALL=C.UTF-8 TZ=UTC
-  umask 022
-  (cd "$POSTHOUSE_ROOT" && cargo build --quiet --locked --package posthouse-image) \
-    || fail 'cargo could not build posthouse-image; its lines above say why. If it reached no registry, run this again when it does'
-  export TOOL=${CARGO_TARGET_DIR:-$POSTHOUSE_ROOT/target}/debug/posthouse-image
-  local folder=${POSTHOUSE_WORK_DIR:-$POSTHOUSE_ROOT/target/image} settled
-  # A stage that is run again alone belongs to the build that the folder holds, whatever was committed since.
-  if [[ -n ${POSTHOUSE_ONLY-} ]]; then
-    settled=$(cat "$folder/settled") || fail "no build in $folder to run a stage of; build the image first"
-  else
-    settled=$("$TOOL" settle --root "$POSTHOUSE_ROOT" --base "${BASE:-auto}" --version "${VERSION-}" \
-      --profile "${PROFILE:-release}") || exit 1
-    { mkdir --parents "$folder" && echo "$settled" >"$folder/settled"; } || fail "cannot write to $folder"
-  fi
-  # One NAME='value' a line.
-  set -o allexport
-  eval "$settled"
-  WORK=$folder/$BASE-$PROFILE
-  CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/posthouse/image
-  DIST=${POSTHOUSE_DIST_DIR:-$POSTHOUSE_ROOT/dist}
-  set +o allexport
-  mkdir --parents "$WORK/logs" "$WORK/tmp" "$CACHE" || fail "cannot write to $WORK and $CACHE"
-}
-
-# What an earlier, killed run left. Never follows a mount out of the folder.
-clean_leftovers() {
-  in_namespace rm --recursive --force --one-file-system "$WORK/tmp" "$WORK/initramfs"
-  rm --recursive --force "$DIST"/.posthouse-*
-  # Half a copy, of a build that was killed or met a full disk; an hour old, so that it is no other build's.
-  [[ ! -d $CACHE ]] || find "$CACHE" -maxdepth 2 -name '.fresh-*' -mmin +60 -exec rm --recursive --force {} +
-  mkdir --parents "$WORK/tmp"
+# What a person should know although the stage goes on; the build prints it below the stage's line.
+warn() {
+  printf '%s\n' "$*" >>"$WORK/warnings"
 }
 
 # Runs a command as root, or as an ordinary user in a user namespace where files may belong to any id.
@@ -57,11 +28,12 @@ in_namespace() {
   fi
 }
 
-# The key of a stage's inputs: the base and the content of the named files and folders.
+# The key of a stage's inputs: the settings that reach packages, and the content of the named files and folders.
 key_of() {
   {
-    printf '%s\n' "$BASE" "$PROFILE" "${POSTHOUSE_DEBIAN_MIRROR-}" "${POSTHOUSE_RASPIOS_MIRROR-}"
-    find "$@" -type f -print0 | sort --zero-terminated | xargs --null sha256sum | sed "s|$POSTHOUSE_ROOT/||"
+    printf '%s\n' "$BASE" "$PROFILE" "${POSTHOUSE_DEBIAN_MIRROR-}" "${POSTHOUSE_RASPIOS_MIRROR-}" "${POSTHOUSE_MMDEBSTRAP_OPTIONS-}"
+    [[ -z ${POSTHOUSE_DEBIAN_KEYRING-} ]] || sha256sum <"$POSTHOUSE_DEBIAN_KEYRING"
+    find "$@" -type f -print0 | sort --zero-terminated | xargs --null sha256sum | sed "s|$WORK/||; s|$POSTHOUSE_ROOT/||"
   } | sha256sum | cut --characters=1-32
 }
 
@@ -69,18 +41,22 @@ key_of() {
 from_cache() {
   local stage=$1 key=$2 into=$3
   [[ -z ${POSTHOUSE_FRESH-} && -d $CACHE/$stage/$key ]] || return 1
-  cp --recursive --reflink=auto "$CACHE/$stage/$key/." "$into" && touch "$CACHE/$stage/$key"
+  cp --recursive --reflink=auto "$CACHE/$stage/$key/." "$into" || return 1
+  # The newest are kept. A cache that can only be read is one too.
+  touch "$CACHE/$stage/$key" 2>/dev/null || true
 }
 
-# Keeps a stage's files under their key, all or nothing, and forgets all but the newest three.
+# Keeps a stage's files under their key, all or nothing, and forgets all but the newest three. The build never needs it.
 into_cache() {
-  local stage=$1 key=$2 fresh old
+  local stage=$1 key=$2 fresh='' old
   shift 2
-  mkdir --parents "$CACHE/$stage"
-  fresh=$(mktemp --directory "$CACHE/$stage/.fresh-XXXXXX")
-  cp --recursive --reflink=auto "$@" "$fresh"
-  rm --recursive --force "${CACHE:?}/$stage/$key"
-  mv "$fresh" "$CACHE/$stage/$key"
+  if ! { mkdir --parents "$CACHE/$stage" && fresh=$(mktemp --directory "$CACHE/$stage/.fresh-XXXXXX") \
+    && cp --recursive --reflink=auto "$@" "$fresh" && rm --recursive --force "${CACHE:?}/$stage/$key" \
+    && mv "$fresh" "$CACHE/$stage/$key"; } 2>"$WORK/tmp/cache.log"; then
+    [[ -z $fresh ]] || rm --recursive --force "$fresh"
+    warn "this stage is not in the cache for the next build: $(tail --lines=1 "$WORK/tmp/cache.log")"
+    return 0
+  fi
   # Names are hexadecimal, so a list by time is safe to read.
   # shellcheck disable=SC2012
   ls --sort=time "$CACHE/$stage" | tail --lines=+4 | while read -r old; do rm --recursive --force "${CACHE:?}/$stage/$old"; done
@@ -89,4 +65,16 @@ into_cache() {
 # A package list without its comments, joined by commas.
 package_names() {
   sed --regexp-extended 's/#.*//; /^[[:space:]]*$/d; s/[[:space:]]//g' "$@" | paste --serial --delimiters=,
+}
+
+# What image/packages asks for.
+wanted_packages() {
+  package_names "$POSTHOUSE_ROOT/image/packages"/{base,"$BASE"}.list
+}
+
+# Start and size of a partition in bytes, as the card's layout has them.
+partition() {
+  sed --quiet --regexp-extended 's/^start=([0-9]+), size=([0-9]+),.*/\1 \2/p' "$POSTHOUSE_ROOT/image/disk/layout.sfdisk" \
+    | awk -v number="$1" 'NR == number { print $1 * 512, $2 * 512; found = 1 } END { exit !found }' \
+    || fail "image/disk/layout.sfdisk gives partition $1 no start and size"
 }

@@ -1,16 +1,18 @@
 //! `posthouse-image`: what of the image builder needs parsing or decisions. image/build and its stages call it.
 //!
-//! It decides, checks and prunes the tree; it never builds, mounts or downloads a part of the image itself.
+//! It decides, checks, prunes the tree and gathers locked packages; it never builds or mounts a part of the image itself.
 
+mod bill;
 mod boot_files;
 mod budget;
 mod config_txt;
 mod explain;
+mod imager;
+mod lock;
 mod manifest;
 mod mbr;
 mod modules;
 mod packages;
-mod release;
 mod removal;
 mod settle;
 mod size;
@@ -19,6 +21,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+/// How it ends where a locked package is no longer to be had: only there may a build go on without its lock.
+const GONE: u8 = 3;
 
 #[derive(Parser)]
 #[command(about = "Decisions and checks of the image builder")]
@@ -46,10 +51,15 @@ enum Command {
     Trim(size::Trimming),
     /// Explains the image's size, and holds it against the budget.
     Size(size::Measured),
+    /// Writes, checks and keeps to the package lock.
+    #[command(subcommand)]
+    Lock(lock::Command),
     /// Writes the manifest of a finished image.
     Manifest(manifest::Parts),
-    /// Writes an image's bill of materials and its entry for Raspberry Pi Imager.
-    Release(release::Papers),
+    /// Writes an image's bill of materials.
+    Bill(bill::Billed),
+    /// Writes an image's entry for Raspberry Pi Imager.
+    Imager(imager::Offer),
     /// Records that the image of a manifest was booted: in it, and for later images with the same kernel.
     BootTested {
         #[arg(long)]
@@ -67,8 +77,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::CheckBoot(subject) => boot_files::check(&subject)?,
         Command::Trim(parts) => size::trim(&parts)?,
         Command::Size(parts) => size::report(&parts)?,
+        Command::Lock(command) => lock::run(command)?,
         Command::Manifest(parts) => manifest::write(&parts)?,
-        Command::Release(papers) => release::write(&papers)?,
+        Command::Bill(billed) => bill::write(&billed)?,
+        Command::Imager(offer) => imager::write(&offer)?,
         Command::BootTested { manifest, tested_kernels } => manifest::record_boot(&manifest, tested_kernels)?,
     }
     Ok(())
@@ -79,7 +91,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("posthouse image: {error:#}");
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(lock::GatherError::Gone { .. }) => ExitCode::from(GONE),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

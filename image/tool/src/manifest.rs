@@ -12,6 +12,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::lock::Lock;
 use crate::mbr::{Mbr, Partition};
 use crate::packages::{self, Package};
 
@@ -61,7 +62,22 @@ struct Manifest {
     kernel: Kernel,
     image: Image,
     partition_table: Table,
+    package_lock: PackageLock,
     packages: Vec<Package>,
+}
+
+/// Whether the same packages can be had for another build.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+enum PackageLock {
+    Locked {
+        /// SHA-256 of the lock, as it was when the packages were installed.
+        sha256: String,
+        snapshot: String,
+    },
+    Unlocked {
+        reason: String,
+    },
 }
 
 #[derive(Debug, Serialize)]
@@ -93,6 +109,7 @@ pub fn write(parts: &Parts) -> anyhow::Result<()> {
     let work = &parts.work;
     let packages = packages::read(&work.join("tree/var/lib/dpkg/status"), &work.join("packages.stanzas"))?;
     let kernel = kernel(work, &packages)?;
+    let package_lock = package_lock(work, &packages)?;
     let disk = work.join("disk.img");
     let mbr = Mbr::read(&disk)?;
     let manifest = Manifest {
@@ -115,6 +132,7 @@ pub fn write(parts: &Parts) -> anyhow::Result<()> {
             raw_sha256: sha256(&disk)?,
         },
         partition_table: Table { kind: "mbr", disk_id: mbr.disk_id, partitions: mbr.partitions },
+        package_lock,
         packages,
     };
     replace(&parts.out, &(serde_json::to_string_pretty(&manifest)? + "\n"))
@@ -162,6 +180,27 @@ fn kernel(work: &Path, packages: &[Package]) -> anyhow::Result<Kernel> {
     Ok(Kernel { package: package.name.clone(), version: package.version.clone(), sha256 })
 }
 
+/// What the stage `packages` kept to, once more held against what is in the tree.
+fn package_lock(work: &Path, packages: &[Package]) -> anyhow::Result<PackageLock> {
+    let file = work.join("packages.lock");
+    if !file.exists() {
+        let reason =
+            fs::read_to_string(work.join("unlocked")).context("the build does not say what its packages follow")?;
+        return Ok(PackageLock::Unlocked { reason: reason.trim().to_owned() });
+    }
+    let lock = Lock::read(&file)?;
+    for Package { name, version, architecture, sha256: hash } in packages {
+        let locked = lock.packages.iter().any(|locked| {
+            (&locked.name, &locked.version, &locked.architecture, &locked.sha256) == (name, version, architecture, hash)
+        });
+        ensure!(
+            locked,
+            "{name} {version} ({architecture}) is in the image, but not in its lock; run image/build --fresh"
+        );
+    }
+    Ok(PackageLock::Locked { sha256: sha256(&file)?, snapshot: lock.snapshot })
+}
+
 fn size(file: &Path) -> anyhow::Result<u64> {
     Ok(fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?.len())
 }
@@ -174,7 +213,7 @@ fn sha256(file: &Path) -> anyhow::Result<String> {
 }
 
 /// All or nothing: a reader sees the old file or the new one.
-fn replace(path: &Path, content: &str) -> anyhow::Result<()> {
+pub fn replace(path: &Path, content: &str) -> anyhow::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
@@ -189,6 +228,7 @@ fn replace(path: &Path, content: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lock::tests::lock;
 
     fn manifest(folder: &Path) -> PathBuf {
         let path = folder.join("x.manifest.json");
@@ -217,6 +257,27 @@ mod tests {
         let error = record_boot(&path, Some(folder.path().join("list"))).expect_err("it was taken");
         assert!(error.to_string().ends_with("is not a manifest"), "{error}");
         assert_eq!(fs::read_to_string(&path).expect("read"), "{");
+    }
+
+    #[test]
+    fn a_package_that_is_not_by_the_lock_stops_the_manifest() {
+        let work = tempfile::tempdir().expect("temporary folder");
+        let hash = "0a".repeat(32);
+        let package = |hash: &str| Package {
+            name: "udev".to_owned(),
+            version: "1:2~rc+b1".to_owned(),
+            architecture: "arm64".to_owned(),
+            sha256: hash.to_owned(),
+        };
+        assert!(package_lock(work.path(), &[]).is_err(), "neither locked nor unlocked");
+        fs::write(work.path().join("unlocked"), "asked for\n").expect("write");
+        let unlocked = PackageLock::Unlocked { reason: "asked for".to_owned() };
+        assert_eq!(package_lock(work.path(), &[package("other")]).expect("unlocked"), unlocked);
+        fs::write(work.path().join("packages.lock"), lock(&["udev"]).print()).expect("write");
+        let locked = package_lock(work.path(), &[package(&hash)]).expect("locked");
+        assert!(matches!(locked, PackageLock::Locked { snapshot, .. } if snapshot == "20261123T190500Z"));
+        let error = package_lock(work.path(), &[package("other")]).expect_err("it was taken");
+        assert!(error.to_string().contains("is in the image, but not in its lock"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Settles what a build makes: base, version, profile, commit, time and disk identifier. Nothing here touches the disk.
+//! Settles what a build makes: base, version, profile, lock, commit, time and disk identifier. Nothing here touches the disk.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,9 @@ pub struct Wanted {
     /// release or dev.
     #[arg(long)]
     profile: String,
+    /// strict, prefer or off.
+    #[arg(long)]
+    lock: String,
 }
 
 #[derive(Debug, Error, PartialEq)]
@@ -35,6 +38,8 @@ pub enum SettleError {
     UnknownBase(String),
     #[error("unknown PROFILE '{0}'; take release or dev")]
     UnknownProfile(String),
+    #[error("unknown LOCK '{0}'; take strict, prefer or off")]
+    UnknownLock(String),
     #[error("VERSION '{version}' is not a semantic version such as 1.2.3 or 1.2.3-rc.1: {reason}")]
     BadVersion { version: String, reason: String },
     #[error("SOURCE_DATE_EPOCH '{0}' is not a number of seconds; unset it or give one")]
@@ -54,6 +59,7 @@ struct Base {
 pub fn settle(wanted: &Wanted) -> anyhow::Result<String> {
     let version = parse_version(&wanted.version)?;
     let profile = parse_profile(&wanted.profile)?;
+    let lock = parse_lock(&wanted.lock)?;
     let mirror = setting("POSTHOUSE_RASPIOS_MIRROR").unwrap_or_else(|| RASPIOS_MIRROR.to_owned());
     let base = choose_base(&wanted.base, &mirror, archive_answers)?;
     let commit = setting("POSTHOUSE_COMMIT").or_else(|| checked_out(&wanted.root)).ok_or(SettleError::NoCommit)?;
@@ -69,6 +75,7 @@ pub fn settle(wanted: &Wanted) -> anyhow::Result<String> {
         ("BASE_REASON", &base.reason),
         ("VERSION", &version),
         ("PROFILE", profile),
+        ("LOCK", lock),
         ("COMMIT", &commit),
         ("SOURCE_DATE_EPOCH", &epoch.to_string()),
         ("DISK_ID", &disk_id(&[&version, &commit, base.name, profile])),
@@ -92,6 +99,12 @@ fn parse_profile(given: &str) -> Result<&'static str, SettleError> {
         "dev" => Ok("dev"),
         other => Err(SettleError::UnknownProfile(other.to_owned())),
     }
+}
+
+/// How the package lock is kept to: always; as long as its packages can be had; not at all.
+fn parse_lock(given: &str) -> Result<&'static str, SettleError> {
+    let known = ["strict", "prefer", "off"].into_iter().find(|word| *word == given);
+    known.ok_or_else(|| SettleError::UnknownLock(given.to_owned()))
 }
 
 fn parse_epoch(given: &str) -> Result<u64, SettleError> {
@@ -176,11 +189,13 @@ mod tests {
     }
 
     #[test]
-    fn unknown_base_and_profile_are_refused() {
+    fn unknown_base_profile_and_lock_are_refused() {
         for base in ["", "ubuntu", "Debian", "debian; rm -rf /"] {
             assert_eq!(choose_base(base, "", |_| true), Err(SettleError::UnknownBase(base.to_owned())));
         }
         assert_eq!(parse_profile("debug"), Err(SettleError::UnknownProfile("debug".to_owned())));
+        assert_eq!(parse_lock("prefer"), Ok("prefer"));
+        assert_eq!(parse_lock("on"), Err(SettleError::UnknownLock("on".to_owned())));
     }
 
     #[test]

@@ -42,6 +42,8 @@ impl Builder {
                 ("PROFILE", "release"),
                 ("POSTHOUSE_DEBIAN_MIRROR", mirror),
             ])
+            // What these tests are about comes before the lock or goes without.
+            .env("LOCK", "off")
             .env("POSTHOUSE_MMDEBSTRAP_OPTIONS", "--mode=chrootless --variant=custom --skip=check/chrootless")
             .env("POSTHOUSE_WORK_DIR", self.at("work"))
             .env("POSTHOUSE_DIST_DIR", self.at("dist"))
@@ -121,6 +123,7 @@ fn unknown_words_are_refused_with_the_known_ones() {
         ("VERSION", "latest", "VERSION 'latest' is not a semantic version such as 1.2.3"),
         ("VERSION", "../../1.2.3", "is not a semantic version"),
         ("PROFILE", "fast", "unknown PROFILE 'fast'; take release or dev"),
+        ("LOCK", "on", "unknown LOCK 'on'; take strict, prefer or off"),
     ];
     for (name, value, words) in cases {
         let line = refusal(&builder.build(&[(name, value)]));
@@ -141,6 +144,28 @@ fn unknown_options_and_stages_are_refused() {
         let output = builder.command("image/build", "").args(arguments).output().expect("image/build");
         assert!(refusal(&output).contains(words), "{output:?}");
     }
+}
+
+#[test]
+fn a_lock_that_does_not_fit_the_package_lists_stops_the_build_before_it_begins() {
+    let builder = Builder::new();
+    fs::create_dir(builder.at("lock")).expect("folder");
+    let lock = fs::read_to_string(checkout().join("image/lock/debian.lock")).expect("the lock");
+    let folder = builder.at("lock").display().to_string();
+    let settings = [("LOCK", "prefer"), ("POSTHOUSE_LOCK_DIR", folder.as_str())];
+    for (broken, words) in [
+        (
+            lock.replacen("\"udev\", ", "", 1),
+            "image/packages asks for udev, which the lock of base debian was not made for",
+        ),
+        (lock.replace("wants = [", "wants = [\"bash\", "), "the lock of base debian was made for bash too"),
+        (lock[..lock.len() / 2].to_owned(), "is not a package lock: "),
+    ] {
+        fs::write(builder.at("lock/debian.lock"), broken).expect("write");
+        let line = refusal(&builder.build(&settings));
+        assert!(line.contains(words) && line.contains("run 'make lock'"), "{line}");
+    }
+    assert!(builder.dist_is_empty());
 }
 
 #[test]
