@@ -5,13 +5,18 @@
 mod chat;
 mod console;
 mod dist;
+mod file_systems;
+mod load;
 mod machine;
+mod network;
 mod pi4;
 mod report;
+mod scan;
 mod selftest;
 mod storm;
 mod tuning;
 mod virt;
+mod visitors;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,7 +37,7 @@ struct Arguments {
     #[arg(long)]
     manifest: PathBuf,
     /// How often the power is cut while messages are being written; each takes one more boot.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 5)]
     cuts: u32,
     /// Where the unpacked image, the overlays and the serial logs go.
     #[arg(long)]
