@@ -3,10 +3,10 @@
 # Variables for the image, given as `make image BASE=debian`; make hands them on to the scripts:
 #   BASE=auto|raspios|debian   where kernel and firmware come from
 #   VERSION=…                  the version in the image's name; the workspace's by default
-#   PROFILE=release|dev        dev compresses fast, for people who work on the image
+#   PROFILE=release|dev        dev compresses fast and lets its developer in, for people who work on the image
 #   MACHINE=virt|raspi4b       the machine that test-image boots
 .DEFAULT_GOAL := help
-.PHONY: help image server-arm64 test test-image test-long run bench lock check clean
+.PHONY: help image server-arm64 test test-image test-long run bench bench-tuning lock check clean
 
 install := image/toolchain/install
 
@@ -36,6 +36,10 @@ run: # runs the server on this machine, with its data in target/run
 
 bench: # runs the benchmarks: nothing yet
 	@echo 'make bench: there are no benchmarks yet' >&2; exit 2
+
+bench-tuning: # measures what real-time threads and kernel settings bring, in four minutes (root; ROUNDS=)
+	@$(install) bench
+	@tests/tuning/run
 
 lock: # renews the package lock of the image: nothing yet
 	@echo 'make lock: the image has no package lock yet; each build takes what the archive has' >&2; exit 2

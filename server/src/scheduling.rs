@@ -4,7 +4,8 @@
 //! brake (`RLIMIT_RTTIME`, by `LimitRTTIME=` in the unit) they run under `SCHED_RR` at the lowest
 //! real-time priority, so that no other program on the box can hold them up. Password hashing and the store's
 //! upkeep, which are all work and no hurry, run under `SCHED_BATCH`. The rest stays normal: the readers, for
-//! whom people wait, but who may take long.
+//! whom people wait, but who may take long. `make bench-tuning` measures what this brings, and that readers
+//! wait no longer for it while others write as fast as they can.
 //!
 //! The brake: a real-time thread that computes for longer than the limit without a pause makes the kernel
 //! send SIGXCPU; [`guard`] finds that thread and puts it back among the normal ones, for good. Without
