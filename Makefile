@@ -28,8 +28,9 @@ test-image: # boots the image in QEMU and tests it from outside; builds it if it
 	@$(install) boot
 	@tests/image/run
 
-test-long: # runs what takes hours: nothing yet
-	@echo 'make test-long: its parts (more seeds, cycles, power cuts, builds twice) are not written yet' >&2; exit 2
+test-long: # runs what takes hours: more seeds and cycles, 20 power cuts, bad cards, a Pi 4B's machine, two builds
+	@$(install) test image boot
+	@tests/long
 
 run: # runs the server on this machine, with its data in target/run
 	@cargo run --package posthouse-server -- --data-dir target/run --demo
