@@ -3,11 +3,11 @@
 # Variables for the image, given as `make image BASE=debian`; make hands them on to the scripts:
 #   BASE=auto|raspios|debian   where kernel and firmware come from
 #   VERSION=…                  the version in the image's name; the workspace's by default
-#   PROFILE=release|dev        dev compresses fast, for people who work on the image
+#   PROFILE=release|dev        dev compresses fast and lets its developer in, for people who work on the image
 #   LOCK=strict|prefer|off     whether the packages must be those of image/lock; prefer gives way where they are no longer to be had
 #   MACHINE=virt|raspi4b       the machine that test-image boots
 .DEFAULT_GOAL := help
-.PHONY: help image server-arm64 test test-image test-long run bench bench-boot lock check clean
+.PHONY: help image server-arm64 test test-image test-long run bench bench-boot bench-tuning lock check clean
 
 install := image/toolchain/install
 
@@ -29,8 +29,9 @@ test-image: # boots the image in QEMU and tests it from outside; builds it if it
 	@$(install) boot
 	@tests/image/run
 
-test-long: # runs what takes hours: nothing yet
-	@echo 'make test-long: its parts (more seeds, cycles, power cuts, builds twice) are not written yet' >&2; exit 2
+test-long: # runs what takes hours: more seeds and cycles, 20 power cuts, bad cards, a Pi 4B's machine, two builds
+	@$(install) test image boot
+	@tests/long
 
 run: # runs the server on this machine, with its data in target/run
 	@cargo run --package posthouse-server -- --data-dir target/run --demo
@@ -41,6 +42,10 @@ bench: # runs the benchmarks: nothing yet
 bench-boot: # measures how long the image boots, beside an untrimmed Debian with its kernel; builds both if they are not there
 	@$(install) image boot
 	@tests/image/run bench
+
+bench-tuning: # measures what real-time threads and kernel settings bring, in four minutes (root; ROUNDS=)
+	@$(install) bench
+	@tests/tuning/run
 
 lock: # renews the package lock of the image (BASE=; by default of every base whose archive answers)
 	@image/renew-lock

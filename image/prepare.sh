@@ -12,13 +12,15 @@ prepare_environment() {
   (cd "$POSTHOUSE_ROOT" && cargo build --quiet --locked --package posthouse-image) \
     || fail 'cargo could not build posthouse-image; its lines above say why. If it reached no registry, run this again when it does'
   export TOOL=${CARGO_TARGET_DIR:-$POSTHOUSE_ROOT/target}/debug/posthouse-image
-  local folder=${POSTHOUSE_WORK_DIR:-$POSTHOUSE_ROOT/target/image} settled
+  local folder=${POSTHOUSE_WORK_DIR:-$POSTHOUSE_ROOT/target/image} settled lock=strict
+  # It installs more than a lock names.
+  [[ ${PROFILE-} != dev ]] || lock=off
   # A stage that is run again alone belongs to the build that the folder holds, whatever was committed since.
   if [[ -n ${POSTHOUSE_ONLY-} ]]; then
     settled=$(cat "$folder/settled") || fail "no build in $folder to run a stage of; build the image first"
   else
     settled=$("$TOOL" settle --root "$POSTHOUSE_ROOT" --base "${BASE:-auto}" --version "${VERSION-}" \
-      --profile "${PROFILE:-release}" --lock "${LOCK:-strict}") || exit 1
+      --profile "${PROFILE:-release}" --lock "${LOCK:-$lock}") || exit 1
     { mkdir --parents "$folder" && echo "$settled" >"$folder/settled"; } || fail "cannot write to $folder"
   fi
   # One NAME='value' a line.

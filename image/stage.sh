@@ -67,9 +67,17 @@ package_names() {
   sed --regexp-extended 's/#.*//; /^[[:space:]]*$/d; s/[[:space:]]//g' "$@" | paste --serial --delimiters=,
 }
 
-# What image/packages asks for.
+# The lists that say what is installed.
+package_lists() {
+  printf '%s\n' "$POSTHOUSE_ROOT/image/packages"/{base,"$BASE"}.list
+  [[ $PROFILE != dev ]] || echo "$POSTHOUSE_ROOT/image/packages/dev.list"
+}
+
+# What they ask for.
 wanted_packages() {
-  package_names "$POSTHOUSE_ROOT/image/packages"/{base,"$BASE"}.list
+  local -a lists
+  mapfile -t lists < <(package_lists)
+  package_names "${lists[@]}"
 }
 
 # Start and size of a partition in bytes, as the card's layout has them.

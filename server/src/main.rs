@@ -11,6 +11,12 @@ use tokio::runtime::{Builder, Runtime};
 /// How long blocking work (a password hash, a read) may delay the end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Serves connections.
+const NETWORK_THREAD: &str = "network";
+
+/// Does what may take long: reads of the store.
+const READER_THREAD: &str = "reader";
+
 fn main() -> ExitCode {
     posthouse_server::logging::start();
     match start() {
@@ -33,20 +39,26 @@ fn start() -> anyhow::Result<()> {
     result
 }
 
-/// One worker a core. The runtime starts its workers first and its threads for blocking work when there is
-/// some; only the workers serve the network.
+/// One worker a core. What runs beside them reads the store for somebody: it is neither before others, since it may take
+/// long, nor behind them, since people wait for it.
 fn runtime() -> std::io::Result<Runtime> {
     let workers = std::thread::available_parallelism()?.get();
-    let started = AtomicUsize::new(0);
-    let on_start = move || {
-        let is_worker = started.fetch_add(1, Ordering::Relaxed) < workers;
-        if is_worker {
-            scheduling::enter_realtime();
-        } else {
-            scheduling::enter_normal();
-        }
+    let named = AtomicUsize::new(0);
+    // The runtime starts its workers first, one after the other, and its threads for blocking work when there is some.
+    let name = move || {
+        let is_worker = named.fetch_add(1, Ordering::Relaxed) < workers;
+        if is_worker { NETWORK_THREAD } else { READER_THREAD }.to_owned()
     };
-    Builder::new_multi_thread().worker_threads(workers).on_thread_start(on_start).enable_all().build()
+    let on_start = || match std::thread::current().name() {
+        Some(NETWORK_THREAD) => scheduling::enter_realtime(),
+        _ => scheduling::enter_normal(),
+    };
+    Builder::new_multi_thread()
+        .worker_threads(workers)
+        .thread_name_fn(name)
+        .on_thread_start(on_start)
+        .enable_all()
+        .build()
 }
 
 /// Every client is a descriptor; take as many as the system lets this process have.

@@ -2,8 +2,10 @@
 //!
 //! The network's and the store's threads do little at a time and people wait for it: on a box that sets a
 //! brake (`RLIMIT_RTTIME`, by `LimitRTTIME=` in the unit) they run under `SCHED_RR` at the lowest
-//! real-time priority, so that no other program on the box can hold them up. Password hashing, which is
-//! all work and no hurry, runs under `SCHED_BATCH`.
+//! real-time priority, so that no other program on the box can hold them up. Password hashing and the store's
+//! upkeep, which are all work and no hurry, run under `SCHED_BATCH`. The rest stays normal: the readers, for
+//! whom people wait, but who may take long. `make bench-tuning` measures what this brings, and that readers
+//! wait no longer for it while others write as fast as they can.
 //!
 //! The brake: a real-time thread that computes for longer than the limit without a pause makes the kernel
 //! send SIGXCPU; [`guard`] finds that thread and puts it back among the normal ones, for good. Without
@@ -144,7 +146,8 @@ mod tests {
     #[test]
     fn a_runaway_thread_is_demoted_and_counted_and_a_calm_one_is_not() {
         if set_realtime(thread_native_id(), PRIORITY).is_err() {
-            eprintln!("skipped: this user may not use real-time scheduling (run as root or with RLIMIT_RTPRIO)");
+            // tests/run says so where everybody reads it.
+            println!("LEFT OUT: this user may not use real-time scheduling (run as root or with RLIMIT_RTPRIO)");
             return;
         }
         set_normal(thread_native_id(), NormalThreadSchedulePolicy::Other);

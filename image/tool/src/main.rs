@@ -5,7 +5,9 @@
 mod bill;
 mod boot_files;
 mod budget;
+mod closed;
 mod config_txt;
+mod developer;
 mod explain;
 mod imager;
 mod lock;
@@ -47,6 +49,10 @@ enum Command {
     },
     /// Asserts that the boot partition holds what its config.txt makes the firmware load.
     CheckBoot(boot_files::Subject),
+    /// Asserts that nobody can log in to a release image, and that no program gives more rights than its user has.
+    CheckClosed(closed::Subject),
+    /// Prints the public keys that POSTHOUSE_DEV_SSH_KEY gives, for an image of the profile dev.
+    DeveloperKeys,
     /// Removes from the tree what the image does without.
     Trim(size::Trimming),
     /// Explains the image's size, and holds it against the budget.
@@ -75,6 +81,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Settle(wanted) => print!("{}", settle::settle(&wanted)?),
         Command::Explain { stage, log, work_dir } => println!("{}", explain::explain(&stage, &log, &work_dir)),
         Command::CheckBoot(subject) => boot_files::check(&subject)?,
+        Command::CheckClosed(subject) => closed::check(&subject)?,
+        Command::DeveloperKeys => print!("{}", developer::keys()?.unwrap_or_default()),
         Command::Trim(parts) => size::trim(&parts)?,
         Command::Size(parts) => size::report(&parts)?,
         Command::Lock(command) => lock::run(command)?,

@@ -8,6 +8,8 @@ use clap::Args;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::developer;
+
 /// Where Raspberry Pi's kernel and firmware come from, unless POSTHOUSE_RASPIOS_MIRROR names another place.
 const RASPIOS_MIRROR: &str = "http://archive.raspberrypi.com/debian";
 /// The archive answers within a second or not at all.
@@ -60,6 +62,9 @@ pub fn settle(wanted: &Wanted) -> anyhow::Result<String> {
     let version = parse_version(&wanted.version)?;
     let profile = parse_profile(&wanted.profile)?;
     let lock = parse_lock(&wanted.lock)?;
+    if profile == "dev" {
+        developer::keys()?;
+    }
     let mirror = setting("POSTHOUSE_RASPIOS_MIRROR").unwrap_or_else(|| RASPIOS_MIRROR.to_owned());
     let base = choose_base(&wanted.base, &mirror, archive_answers)?;
     let commit = setting("POSTHOUSE_COMMIT").or_else(|| checked_out(&wanted.root)).ok_or(SettleError::NoCommit)?;

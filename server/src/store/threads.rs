@@ -24,6 +24,8 @@ pub(super) fn start<S: Storage + 'static>(
     let ended = Arc::new(Mutex::new(Some(ended)));
     let (applier_ended, applier_handoff) = (Arc::clone(&ended), Arc::clone(&handoff));
     spawn("store-applier", move || {
+        // It follows what is already durable; behind what people wait for it still gets its share of the cores.
+        scheduling::enter_batch();
         let result = applier::run(&database, &applier_handoff);
         // Closes the file, where this was its last user, before the end is told.
         drop(database);

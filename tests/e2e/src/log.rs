@@ -57,6 +57,11 @@ impl Log {
         }
     }
 
+    /// How many lines so far hold these words.
+    pub fn count(&self, words: &str) -> usize {
+        self.shared.0.lock().expect("no reader panics").lines.iter().filter(|line| line.contains(words)).count()
+    }
+
     /// Everything so far.
     pub fn text(&self) -> String {
         self.shared.0.lock().expect("no reader panics").lines.join("\n")

@@ -9,18 +9,20 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use posthouse_e2e::wait::{BOUND, until};
+use nix::sys::ptrace;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+use posthouse_client::new_client_msg_id;
+use posthouse_e2e::wait::{BOUND, until, within};
 use posthouse_e2e::{Device, Server, Site, binaries};
+use posthouse_protocol::{NewBody, Send, SendParams};
 
 #[test]
 fn the_service_manager_hears_ready_alive_and_stopping() {
     let Some(()) = with_systemd() else { return };
     let site = Site::new();
     let manager = Manager::new(&site);
-    let mut command = site.command();
-    command.env("NOTIFY_SOCKET", site.path("notify")).env("WATCHDOG_USEC", "600000");
-    let server = Server::start(command, site.admin_socket()).expect("the server starts");
-    assert!(manager.next().contains("READY=1"), "the first that is said");
+    let server = manager.watch(&site);
     for _ in 0..4 {
         assert_eq!(manager.next(), "WATCHDOG=1");
     }
@@ -28,6 +30,55 @@ fn the_service_manager_hears_ready_alive_and_stopping() {
     assert_eq!(stopped.status.code(), Some(0), "{stopped:?}");
     let last = until("notice of the stop", || Some(manager.next()).filter(|notice| notice != "WATCHDOG=1"));
     assert!(last.contains("STOPPING=1"), "{last}");
+}
+
+#[test]
+fn a_deaf_server_is_not_called_alive_until_it_hears_again() {
+    let Some(()) = with_systemd() else { return };
+    let site = Site::new();
+    let manager = Manager::new(&site);
+    let server = manager.watch(&site);
+    assert_eq!(manager.next(), "WATCHDOG=1");
+
+    let deaf = Stopped::threads(&server, &["network"]);
+    let unheard = || server.log().count("the server does not answer at its own door");
+    let before = unheard();
+    until("a knock that nobody hears", || (unheard() > before).then_some(()));
+    manager.forget();
+    until("more of them", || (unheard() > before + 3).then_some(()));
+    assert!(manager.is_quiet(), "a deaf server is called alive");
+    drop(deaf);
+    manager.socket.set_nonblocking(false).expect("a mode");
+    assert_eq!(manager.next(), "WATCHDOG=1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_card_stalls_is_called_alive() {
+    let Some(()) = with_systemd() else { return };
+    let site = Site::new();
+    let manager = Manager::new(&site);
+    let server = manager.watch(&site);
+    server.add_account("anna");
+    let anna = Device::log_in(&server.url(), "anna").await;
+    let notes = anna.direct("anna").await;
+    anna.send(notes, "before").await;
+
+    // To the rest of the server a thread that waits for the card without end is one that does not run.
+    let stalled = Stopped::threads(&server, &["store-writer", "store-applier"]);
+    let client = anna.client.clone();
+    let sending = tokio::spawn(async move {
+        let params =
+            SendParams { conversation_id: notes, client_msg_id: new_client_msg_id(), body: NewBody::text("during") };
+        client.call::<Send>(&params).await
+    });
+    manager.forget();
+    manager.socket.set_nonblocking(false).expect("a mode");
+    for _ in 0..10 {
+        assert_eq!(manager.next(), "WATCHDOG=1");
+    }
+    assert!(!sending.is_finished(), "the card did not stall: this test shows nothing");
+    drop(stalled);
+    within("acknowledgement", sending).await.expect("it does not panic").expect("it is acknowledged");
 }
 
 #[test]
@@ -149,11 +200,58 @@ struct Manager {
     socket: UnixDatagram,
 }
 
+/// Threads of a server that stand still until this is dropped, which only the thread that made it may do.
+struct Stopped(Vec<Pid>);
+
+impl Stopped {
+    fn threads(server: &Server, names: &[&str]) -> Self {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", server.id())).expect("the server runs");
+        let mut stopped = Self(Vec::new());
+        for task in tasks {
+            let task = task.expect("a thread").path();
+            let name = std::fs::read_to_string(task.join("comm")).expect("its name");
+            if names.contains(&name.trim_end()) {
+                let id = task.file_name().and_then(|id| id.to_str()).and_then(|id| id.parse().ok()).expect("a number");
+                let id = Pid::from_raw(id);
+                ptrace::seize(id, ptrace::Options::empty()).expect("a test may trace its child");
+                ptrace::interrupt(id).expect("traced");
+                waitpid(id, Some(WaitPidFlag::__WALL)).expect("it stops");
+                stopped.0.push(id);
+            }
+        }
+        assert!(stopped.0.len() >= names.len(), "not all of {names:?} are there");
+        stopped
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        for id in &self.0 {
+            // A server that was killed meanwhile has no threads.
+            let _ = ptrace::detach(*id, None);
+        }
+    }
+}
+
 impl Manager {
     fn new(site: &Site) -> Self {
         let socket = UnixDatagram::bind(site.path("notify")).expect("a socket");
         socket.set_read_timeout(Some(BOUND)).expect("a time-out");
         Self { socket }
+    }
+
+    /// Starts a server that has to show every 600 ms that it is alive, and hears that it is ready.
+    fn watch(&self, site: &Site) -> Server {
+        let mut command = site.command();
+        command.env("NOTIFY_SOCKET", site.path("notify")).env("WATCHDOG_USEC", "600000");
+        let server = Server::start(command, site.admin_socket()).expect("the server starts");
+        assert!(self.next().contains("READY=1"), "the first that is said");
+        server
+    }
+
+    /// Drops what was said so far.
+    fn forget(&self) {
+        while !self.is_quiet() {}
     }
 
     fn next(&self) -> String {

@@ -1,6 +1,7 @@
 //! `make bench-boot`: how long the box takes from power to serving, beside an untrimmed Debian with the same kernel in the same
 //! QEMU. The two take turns, so that what else this machine is at meets both. It judges nothing; it measures.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use serde::Serialize;
 use crate::dist::Disk;
 use crate::http;
 use crate::machine::Machine;
-use crate::virt::{free_port, make_overlay};
+use crate::rig::{free_port, make_overlay};
 
 /// From power to serving; an untrimmed Debian takes a minute on two idle cores, several times that on busy ones.
 const BOOT_LIMIT: Duration = Duration::from_secs(600);
@@ -138,10 +139,10 @@ impl Contestant {
     /// Power on, wait for the goal, a rest, power off. How long it took to the goal, counted from the start of QEMU, which starts
     /// the kernel at once.
     async fn boot(&self, rest: Duration) -> anyhow::Result<Duration> {
-        let port = free_port()?;
-        let mut machine = Machine::start(&self.arguments(port), &self.log)?;
+        let door = free_port()?;
+        let mut machine = Machine::start(&self.arguments(door), &self.log)?;
         let reached = async |console: &str| match self.goal {
-            Goal::Healthz => http::get(port, "/healthz").await.filter(|answer| answer.status == 200).map(|_| ()),
+            Goal::Healthz => http::get(door, "/healthz").await.filter(|answer| answer.status == 200).map(|_| ()),
             Goal::LoginPrompt => console.contains(" login: ").then_some(()),
         };
         machine
@@ -157,7 +158,7 @@ impl Contestant {
     }
 
     /// The same machine for both, with a serial console.
-    fn arguments(&self, port: u16) -> Vec<String> {
+    fn arguments(&self, door: SocketAddr) -> Vec<String> {
         let arguments = [
             "-machine",
             "virt",
@@ -178,7 +179,7 @@ impl Contestant {
             "-device",
             "virtio-blk-pci,drive=card",
             "-netdev",
-            &format!("user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:80"),
+            &format!("user,id=net,restrict=on,hostfwd=tcp:{door}-:80"),
             "-device",
             "virtio-net-pci,romfile=,netdev=net",
         ];

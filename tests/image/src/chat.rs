@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use posthouse_client::{Client, Events, ServerUrl, new_client_msg_id};
 use posthouse_protocol::{
-    Connect, ConnectParams, ConversationsDirect, ConversationsDirectParams, Event, History, HistoryParams, Login,
-    LoginParams, Message, NewBody, Send, SendParams, SendResult, Seq, Token, Username, limits,
+    Connect, ConnectParams, ConversationsDirect, ConversationsDirectParams, Event, History, HistoryParams,
+    HistoryResult, Login, LoginParams, Message, NewBody, Send, SendParams, SendResult, Seq, Token, Username, limits,
 };
 
 /// An emulated box hashes passwords slowly; a call that takes longer has been lost.
@@ -105,12 +105,17 @@ impl Device {
 
     /// All messages with one other person, oldest first.
     pub async fn history(&self, with_whom: &str) -> anyhow::Result<Vec<Message>> {
+        let page = self.last_page(with_whom).await?;
+        ensure!(!page.has_more, "more messages than the test sent");
+        Ok(page.messages)
+    }
+
+    /// The end of a conversation with one other person, as whoever opens it asks for it.
+    pub async fn last_page(&self, with_whom: &str) -> anyhow::Result<HistoryResult> {
         let conversation =
             bounded("conversations.direct", self.client.call::<ConversationsDirect>(&with(with_whom)?)).await?;
         let params = HistoryParams::newest(conversation.conversation_id);
-        let page = bounded("history", self.client.call::<History>(&params)).await?;
-        ensure!(!page.has_more, "more messages than the test sent");
-        Ok(page.messages)
+        bounded("history", self.client.call::<History>(&params)).await
     }
 }
 

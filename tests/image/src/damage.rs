@@ -12,8 +12,8 @@ use crate::dist::{Dist, run};
 use crate::http;
 use crate::lasting;
 use crate::machine::Machine;
+use crate::rig::{Asked, BOOT_LIMIT, Doors, REPORT_LIMIT, Rig, make_overlay};
 use crate::selftest::Selftest;
-use crate::virt::{BOOT_LIMIT, Bench, Doors, REPORT_LIMIT, make_overlay};
 
 /// Where a file system of the ext family has its superblock, and how long it is.
 const SUPERBLOCK_AT: u64 = 1024;
@@ -43,12 +43,12 @@ pub fn assert_repaired(console: &Path) -> anyhow::Result<()> {
 }
 
 /// A box whose data partition is garbage and whose boot partition is full serves the rescue page, and writes nothing.
-pub async fn test_garbage(dist: &Dist, bench: &Bench<'_>) -> anyhow::Result<()> {
-    let image = bench.disk.folder.join("garbage.img");
-    let card = bench.disk.folder.join("garbage.qcow2");
-    spoil(dist, &bench.disk.image, &image).await?;
+pub async fn test_garbage(dist: &Dist, rig: &Rig<'_>) -> anyhow::Result<()> {
+    let image = rig.disk.folder.join("garbage.img");
+    let card = rig.disk.folder.join("garbage.qcow2");
+    spoil(dist, &rig.disk.image, &image).await?;
     make_overlay(&image, &card, SMALL_CARD_BYTES).await?;
-    let outcome = bench.with_card(card.clone()).boot("garbage-boot", watch).await;
+    let outcome = rig.with_card(card.clone()).boot("garbage-boot", Asked::Report, watch).await;
     if outcome.is_ok() {
         let mut compare = Command::new("qemu-img");
         compare.args(["compare", "-q", "-f", "raw", "-F", "qcow2"]).arg(&image).arg(&card);
@@ -59,9 +59,9 @@ pub async fn test_garbage(dist: &Dist, bench: &Bench<'_>) -> anyhow::Result<()> 
 }
 
 /// A first boot from a large card takes it to its end, and no longer than from any other.
-pub async fn test_large(dist: &Dist, bench: &Bench<'_>) -> anyhow::Result<()> {
-    let card = bench.disk.folder.join("large.qcow2");
-    make_overlay(&bench.disk.image, &card, LARGE_CARD_BYTES).await?;
+pub async fn test_large(dist: &Dist, rig: &Rig<'_>) -> anyhow::Result<()> {
+    let card = rig.disk.folder.join("large.qcow2");
+    make_overlay(&rig.disk.image, &card, LARGE_CARD_BYTES).await?;
     let first_boot = async |machine: &mut Machine, doors: &Doors| {
         let answer = async |_: &str| http::get(doors.open, "/healthz").await.filter(|answer| answer.status == 200);
         machine.wait_for("/healthz", BOOT_LIMIT, answer).await?;
@@ -70,7 +70,7 @@ pub async fn test_large(dist: &Dist, bench: &Bench<'_>) -> anyhow::Result<()> {
         report.assert_healthy()?;
         lasting::assert_grown(dist, &report, LARGE_CARD_BYTES)
     };
-    let outcome = bench.with_card(card.clone()).boot("large-card", first_boot).await;
+    let outcome = rig.with_card(card.clone()).boot("large-card", Asked::Report, first_boot).await;
     let _ = std::fs::remove_file(card);
     outcome
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 use tokio::process::Command;
 
-const SECTOR_LEN: u64 = 512;
+pub const SECTOR_LEN: u64 = 512;
 
 /// The fields of the manifest that the test reads.
 #[derive(Deserialize)]

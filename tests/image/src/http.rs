@@ -1,5 +1,6 @@
 //! One question to the box's door, as a browser would ask it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,10 +14,10 @@ pub struct Answer {
     pub body: String,
 }
 
-/// What the box answers at a port of this machine; nothing where nobody answers.
-pub async fn get(port: u16, path: &str) -> Option<Answer> {
+/// What the box answers at a door; nothing where nobody answers.
+pub async fn get(door: SocketAddr, path: &str) -> Option<Answer> {
     let ask = async {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+        let mut stream = TcpStream::connect(door).await.ok()?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: posthouse.local\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut answer = Vec::new();

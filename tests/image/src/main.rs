@@ -7,15 +7,21 @@ mod chat;
 mod console;
 mod damage;
 mod dist;
+mod file_systems;
 mod http;
 mod lasting;
+mod load;
 mod machine;
+mod network;
 mod pi4;
 mod report;
+mod rig;
+mod scan;
 mod selftest;
 mod storm;
 mod tuning;
 mod virt;
+mod visitors;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -37,7 +43,7 @@ struct Arguments {
     #[arg(long)]
     manifest: PathBuf,
     /// How often the power is cut while messages are being written; each takes one more boot.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 5)]
     cuts: u32,
     /// Go on with cards in a bad state.
     #[arg(long)]

@@ -6,8 +6,8 @@ use anyhow::{Context, ensure};
 use tokio::process::Command;
 
 use crate::dist::{Dist, run};
+use crate::rig::Boot;
 use crate::selftest::Selftest;
-use crate::virt::Boot;
 
 /// What the idle box may use at most, and the server of it: 90 and 15 million bytes.
 const IDLE_KB_MAX: u64 = 90_000_000 / 1024;

@@ -21,6 +21,10 @@ pub struct Selftest {
     pub sysctls: HashMap<String, String>,
     /// The server's threads.
     pub threads: Vec<Thread>,
+    /// How they are scheduled while they work, as far as the box has said so yet.
+    pub load: Vec<Thread>,
+    /// Addresses of version 6 in hexadecimal, by interface.
+    pub addresses: Vec<[String; 2]>,
     /// Where the box listens: protocol as in /proc/net, and address and port in hexadecimal.
     pub sockets: Vec<[String; 2]>,
 }
@@ -52,6 +56,8 @@ impl Selftest {
                 "kept" => report.kept.extend(words(value)),
                 "sysctl" => report.sysctls.extend(setting(value)),
                 "thread" => report.threads.extend(thread(value)),
+                "load" => report.load.extend(thread(value)),
+                "address" => report.addresses.extend(words(value)),
                 "socket" => report.sockets.extend(words(value)),
                 "end" => is_whole = true,
                 _ => {

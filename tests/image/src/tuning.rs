@@ -16,6 +16,23 @@ const OPEN: [(&str, u16); 3] = [("tcp", 80), ("udp", 68), ("udp", 546)];
 /// As in sched(7).
 const NORMAL: u32 = 0;
 const ROUND_ROBIN: u32 = 2;
+const BATCH: u32 = 3;
+
+/// How each of the server's threads is scheduled: policy and priority. What people wait for runs before everything else,
+/// and nothing else does but what watches over it.
+const THREADS: [(&str, u32, u32); 8] = [
+    ("posthoused", NORMAL, 0),
+    ("network", ROUND_ROBIN, 1),
+    ("store-writer", ROUND_ROBIN, 1),
+    ("realtime-guard", ROUND_ROBIN, 2),
+    ("watchdog", NORMAL, 0),
+    ("reader", NORMAL, 0),
+    ("store-applier", BATCH, 0),
+    ("password-hash", BATCH, 0),
+];
+
+/// Those of them that come and go with the work.
+const AT_WORK: [&str; 2] = ["reader", "password-hash"];
 
 /// Each setting of the image is in force on the box.
 pub fn assert_sysctls(report: &Selftest) -> anyhow::Result<()> {
@@ -31,26 +48,32 @@ pub fn assert_sysctls(report: &Selftest) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What people wait for runs before everything else; nothing else does.
+/// The threads of a server without work are there, each scheduled as it should be.
 pub fn assert_threads(report: &Selftest) -> anyhow::Result<()> {
-    let is = |thread: &Thread, policy, priority| thread.policy == policy && thread.priority == priority;
-    let mut threads = report.threads.iter();
-    ensure!(
-        threads.any(|thread| thread.name == "tokio-rt-worker" && is(thread, ROUND_ROBIN, 1)),
-        "no thread of the network is real-time: {:?}",
-        report.threads
-    );
-    for (name, policy, priority) in [
-        ("store-writer", ROUND_ROBIN, 1),
-        ("realtime-guard", ROUND_ROBIN, 2),
-        ("store-applier", NORMAL, 0),
-        ("watchdog", NORMAL, 0),
-    ] {
-        let thread = report.threads.iter().find(|thread| thread.name == name);
-        let thread = thread.with_context(|| format!("there is no thread {name}: {:?}", report.threads))?;
-        ensure!(is(thread, policy, priority), "{name} has not policy {policy}, priority {priority}: {thread:?}");
+    judge_threads(&report.threads, |name| !AT_WORK.contains(&name))
+}
+
+/// The same of a server at work, when [`has_seen_all_at_work`].
+pub fn assert_threads_at_work(report: &Selftest) -> anyhow::Result<()> {
+    judge_threads(&report.load, |_| true)
+}
+
+fn judge_threads(threads: &[Thread], is_needed: impl Fn(&str) -> bool) -> anyhow::Result<()> {
+    for thread in threads {
+        let known = THREADS.iter().find(|(name, ..)| *name == thread.name);
+        let (name, policy, priority) = *known.with_context(|| format!("nobody knows this thread: {thread:?}"))?;
+        let is_right = thread.policy == policy && thread.priority == priority;
+        ensure!(is_right, "{name} has not policy {policy}, priority {priority}: {thread:?}");
+    }
+    for (name, ..) in THREADS.iter().filter(|(name, ..)| is_needed(name)) {
+        ensure!(threads.iter().any(|thread| thread.name == *name), "there is no thread {name}: {threads:?}");
     }
     Ok(())
+}
+
+/// Whether every kind of thread was seen at work, however scheduled.
+pub fn has_seen_all_at_work(report: &Selftest) -> bool {
+    THREADS.iter().all(|(name, ..)| report.load.iter().any(|thread| thread.name == *name))
 }
 
 /// The server's door is open, and no other but those that a network needs.
@@ -82,7 +105,7 @@ fn is_loopback(address: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{assert_ports, assert_sysctls, assert_threads, settings};
+    use super::{assert_ports, assert_sysctls, assert_threads, assert_threads_at_work, has_seen_all_at_work, settings};
     use crate::selftest::Selftest;
 
     fn read(lines: &[&str]) -> Selftest {
@@ -110,16 +133,17 @@ mod tests {
     fn a_thread_with_another_policy_is_named() {
         let threads = [
             "thread=0 0 posthoused",
-            "thread=2 1 tokio-rt-worker",
-            "thread=0 0 tokio-rt-worker",
+            "thread=2 1 network",
+            "thread=0 0 reader",
             "thread=2 1 store-writer",
             "thread=2 2 realtime-guard",
-            "thread=0 0 store-applier",
+            "thread=3 0 store-applier",
             "thread=0 0 watchdog",
         ];
         assert_threads(&read(&threads)).expect("as it should be");
         for (index, wrong) in [
-            (1, "thread=0 0 tokio-rt-worker"),
+            (1, "thread=0 0 network"),
+            (2, "thread=2 1 reader"),
             (3, "thread=0 0 store-writer"),
             (4, "thread=2 1 realtime-guard"),
             (5, "thread=2 1 store-applier"),
@@ -129,6 +153,21 @@ mod tests {
             threads[index] = wrong;
             assert_threads(&read(&threads)).expect_err(wrong);
         }
+    }
+
+    #[test]
+    fn a_server_at_work_shows_every_kind_of_thread() {
+        let lines: Vec<String> =
+            super::THREADS.iter().map(|(name, policy, priority)| format!("load={policy} {priority} {name}")).collect();
+        let mut lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        assert!(has_seen_all_at_work(&read(&lines)));
+        assert_threads_at_work(&read(&lines)).expect("as it should be");
+        let hash = lines.pop().expect("the hash");
+        assert!(!has_seen_all_at_work(&read(&lines)));
+        assert_threads_at_work(&read(&lines)).expect_err("no hash");
+        // Before everything else, as the thread that started it: nobody's password may do that.
+        lines.extend([hash, "load=2 1 password-hash"]);
+        assert_threads_at_work(&read(&lines)).expect_err("a real-time hash");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! change a file. `tests/repository.rs` runs all of them over this repository.
 
 pub mod imports;
+pub mod overlays;
 pub mod reasons;
 pub mod scripts;
 pub mod sources;
@@ -11,10 +12,11 @@ pub mod tree;
 
 use std::fmt;
 
-/// A file of the repository: its path from the top, with `/`, and its text.
+/// A file of the repository: its path from the top, with `/`, its text, and whether its owner may run it.
 pub struct File {
     pub path: String,
     pub text: String,
+    pub is_executable: bool,
 }
 
 /// One place that breaks a rule, and what to do about it.
@@ -33,8 +35,9 @@ impl fmt::Display for Finding {
 }
 
 impl File {
+    /// One that nobody can run.
     pub fn new(path: &str, text: &str) -> Self {
-        Self { path: path.to_owned(), text: text.to_owned() }
+        Self { path: path.to_owned(), text: text.to_owned(), is_executable: false }
     }
 
     pub(crate) fn finding(&self, line: usize, advice: impl Into<String>) -> Finding {
@@ -53,7 +56,7 @@ impl File {
 
 /// All findings in one file.
 pub fn check(file: &File) -> Vec<Finding> {
-    let rules = [imports::check, reasons::check, scripts::check, sources::check];
+    let rules = [imports::check, overlays::check, reasons::check, scripts::check, sources::check];
     rules.iter().flat_map(|rule| rule(file)).collect()
 }
 

@@ -12,6 +12,17 @@ enum Closeness {
     EachRun,
 }
 
+/// Folders of an overlay whose files hold settings and nothing else.
+const DROP_INS: [&str; 7] = [
+    ".conf.d/",
+    ".service.d/",
+    "/modules-load.d/",
+    "/sysusers.d/",
+    "/udev/rules.d/",
+    "/system-preset/",
+    "/nftables.d/",
+];
+
 /// Findings in one file of settings or names; none in any other file.
 pub fn check(file: &File) -> Vec<Finding> {
     let Some(closeness) = closeness_for(&file.path) else { return Vec::new() };
@@ -40,7 +51,7 @@ fn closeness_for(path: &str) -> Option<Closeness> {
     if is_in("overlays/") && path.contains("/sysctl.d/") {
         return Some(Closeness::EachValue);
     }
-    let drop_in = is_in("overlays/") && path.contains(".conf.d/");
+    let drop_in = is_in("overlays/") && DROP_INS.iter().any(|folder| path.contains(folder));
     let firmware = is_in("image/boot/") && path.ends_with(".txt");
     let names = is_in("image/packages/") && path.ends_with(".list")
         || is_in("image/initramfs/modules")
@@ -81,6 +92,10 @@ mod tests {
     fn a_pair_under_one_reason_passes_where_pairs_are_usual() {
         assert!(lines("image/boot/config-debian.txt", "# Why.\ndisable_splash=1\nboot_delay=0\n").is_empty());
         assert!(lines(SYSCTL, "# Why.\nvm.swappiness = 0\n; And why this.\nvm.overcommit_memory = 1\n").is_empty());
+        assert_eq!(
+            lines("overlays/common/usr/lib/systemd/system-preset/10-posthouse.preset", "# Why.\n\nenable x\n"),
+            [3]
+        );
         assert!(lines("overlays/common/etc/hosts", "127.0.0.1 localhost\n").is_empty());
     }
 }

@@ -1,6 +1,8 @@
 //! Reads the repository's own files. Owns which files count: those that git tracks or would add, so neither build output
 //! nor an editor's leavings. It never writes.
 
+use std::fs::Metadata;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,12 +31,11 @@ pub fn files(top: &Path) -> anyhow::Result<Vec<File>> {
     for path in String::from_utf8_lossy(&listed.stdout).split_terminator('\0') {
         let place = top.join(path);
         // A file that git still lists may have been removed, and a symbolic link's target is judged in its own place.
-        if !place.symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
-            continue;
-        }
+        let Some(metadata) = place.symlink_metadata().ok().filter(Metadata::is_file) else { continue };
         let bytes = std::fs::read(&place).with_context(|| format!("reading {path}"))?;
         if let Ok(text) = String::from_utf8(bytes) {
-            files.push(File { path: path.to_owned(), text });
+            let is_executable = metadata.permissions().mode() & 0o100 != 0;
+            files.push(File { path: path.to_owned(), text, is_executable });
         }
     }
     Ok(files)

@@ -1,0 +1,221 @@
+//! The box on QEMU's machine `virt`: a card, the people who use it, and one boot after the other. A boot ends with a power cut.
+//!
+//! It never writes to the image: each card is an overlay.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use posthouse_client::ServerUrl;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::process::Command;
+
+use crate::chat::Person;
+use crate::dist::{Disk, run};
+use crate::machine::Machine;
+use crate::selftest::Selftest;
+use crate::{file_systems, http, lasting, network, tuning};
+
+/// From power to `/healthz`; some 30 s on two idle cores, several times that on busy ones.
+pub const BOOT_LIMIT: Duration = Duration::from_secs(420);
+
+/// From `/healthz` to the end of the boot, which the report waits for.
+pub const REPORT_LIMIT: Duration = Duration::from_secs(240);
+
+/// The server's port on the box.
+pub const SERVED: u16 = 80;
+
+/// A port that nobody has a reason to open: ssh's.
+const SHUT: u16 = 22;
+
+/// A refusal comes within milliseconds, also from an emulated box.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Where the box's ports are reached.
+pub struct Doors {
+    /// The server's.
+    pub open: SocketAddr,
+    /// [`SHUT`].
+    shut: SocketAddr,
+}
+
+impl Doors {
+    /// Ports of this machine that QEMU forwards.
+    fn forwarded() -> anyhow::Result<Self> {
+        Ok(Self { open: free_port()?, shut: free_port()? })
+    }
+}
+
+/// What the box's selftest is asked to do.
+#[derive(Clone, Copy)]
+pub enum Asked {
+    Report,
+    /// After the report, to say how threads are scheduled.
+    Threads,
+    /// After the report, to kill the server again and again. This box stands in the network with a neighbour.
+    Kills,
+}
+
+impl Asked {
+    /// As in overlays/common/usr/lib/posthouse/selftest-server.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Report => "report",
+            Self::Threads => "threads",
+            Self::Kills => "kills",
+        }
+    }
+
+    fn doors(self) -> anyhow::Result<Doors> {
+        match self {
+            Self::Report | Self::Threads => Doors::forwarded(),
+            Self::Kills => Ok(Doors { open: network::door(SERVED), shut: network::door(SHUT) }),
+        }
+    }
+}
+
+/// What one boot showed.
+pub struct Boot {
+    pub report: Selftest,
+    /// From the start of QEMU to the first answer of `/healthz`.
+    pub power_to_healthz: Duration,
+}
+
+/// A boot, and what people did while the box was on.
+pub struct Evening<T> {
+    pub boot: Boot,
+    pub outcome: T,
+}
+
+/// What boots: a card, and the accounts of who uses it.
+pub struct Rig<'a> {
+    pub disk: &'a Disk,
+    pub card: PathBuf,
+    accounts: PathBuf,
+}
+
+impl<'a> Rig<'a> {
+    /// A fresh card of this size with the image on it, and the accounts as a file that QEMU hands in.
+    pub async fn set_up(disk: &'a Disk, card_bytes: u64, people: &[Person]) -> anyhow::Result<Self> {
+        let card = disk.folder.join("virt.qcow2");
+        let accounts = disk.folder.join("accounts");
+        let lines: Vec<String> = people.iter().map(|person| format!("{}:{}", person.name, person.password)).collect();
+        std::fs::write(&accounts, lines.join("\n"))?;
+        make_overlay(&disk.image, &card, card_bytes).await?;
+        Ok(Self { disk, card, accounts })
+    }
+
+    /// The same people with another card.
+    pub fn with_card(&self, card: PathBuf) -> Self {
+        Self { disk: self.disk, card, accounts: self.accounts.clone() }
+    }
+
+    /// Boots, waits until the box serves and has told how the boot went, lets `people` do theirs, cuts the power, and looks at
+    /// what the cut left on the card.
+    pub async fn power_on<T>(
+        &self,
+        name: &str,
+        asked: Asked,
+        people: impl AsyncFnOnce(&mut Machine, &ServerUrl) -> anyhow::Result<T>,
+    ) -> anyhow::Result<Evening<T>> {
+        let evening = async |machine: &mut Machine, doors: &Doors| self.evening(machine, doors, people).await;
+        let evening = self.boot(name, asked, evening).await?;
+        file_systems::assert_clean(&self.card).await.with_context(|| name.to_owned())?;
+        Ok(evening)
+    }
+
+    /// Switches on, lets `watch` do its part, and cuts the power.
+    pub async fn boot<T>(
+        &self,
+        name: &str,
+        asked: Asked,
+        watch: impl AsyncFnOnce(&mut Machine, &Doors) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let doors = asked.doors()?;
+        let log = self.disk.folder.join(format!("{name}.log"));
+        let mut machine = Machine::start(&self.arguments(&doors, asked)?, &log)?;
+        println!("test-image: {name}: console in {}", log.display());
+        let outcome = watch(&mut machine, &doors).await;
+        let outcome = outcome.with_context(|| name.to_owned()).inspect_err(|_| crate::console::show_end(&log));
+        machine.cut_power().await?;
+        outcome
+    }
+
+    async fn evening<T>(
+        &self,
+        machine: &mut Machine,
+        doors: &Doors,
+        people: impl AsyncFnOnce(&mut Machine, &ServerUrl) -> anyhow::Result<T>,
+    ) -> anyhow::Result<Evening<T>> {
+        machine
+            .wait_for("/healthz", BOOT_LIMIT, async |_| {
+                http::get(doors.open, "/healthz").await.filter(|answer| answer.status == 200)
+            })
+            .await?;
+        let power_to_healthz = machine.running_for();
+        let report = machine
+            .wait_for("the box's report on its boot", REPORT_LIMIT, async |console| Selftest::read(console))
+            .await?;
+        report.assert_healthy()?;
+        report.assert_data_partition("vda")?;
+        report.assert_root_is_read_only()?;
+        lasting::assert_kept(&report, "/dev/vda4")?;
+        tuning::assert_sysctls(&report)?;
+        tuning::assert_threads(&report)?;
+        tuning::assert_ports(&report)?;
+        assert_silent(doors.shut).await?;
+        let server = format!("http://{}", doors.open).parse()?;
+        let outcome = people(machine, &server).await?;
+        Ok(Evening { boot: Boot { report, power_to_healthz }, outcome })
+    }
+
+    fn arguments(&self, doors: &Doors, asked: Asked) -> anyhow::Result<Vec<String>> {
+        let netdev = match asked {
+            Asked::Report | Asked::Threads => format!(
+                "user,id=net,restrict=on,hostfwd=tcp:{}-:{SERVED},hostfwd=tcp:{}-:{SHUT}",
+                doors.open, doors.shut
+            ),
+            Asked::Kills => network::arguments(),
+        };
+        let credential = |name: &str| format!("name=opt/io.systemd.credentials/{name}");
+        let arguments = [
+            ("-machine", "virt".to_owned()),
+            ("-cpu", "cortex-a72".to_owned()),
+            ("-smp", "2".to_owned()),
+            ("-m", "2048".to_owned()),
+            ("-kernel", self.disk.boot_file("vmlinuz")?),
+            ("-initrd", self.disk.boot_file("initrd.img")?),
+            ("-append", format!("{} console=ttyAMA0", self.disk.cmdline)),
+            ("-drive", format!("if=none,id=card,format=qcow2,file={}", self.card.display())),
+            ("-device", "virtio-blk-pci,drive=card".to_owned()),
+            ("-netdev", netdev),
+            ("-device", "virtio-net-pci,romfile=,netdev=net".to_owned()),
+            ("-fw_cfg", format!("{},file={}", credential("posthouse.accounts"), self.accounts.display())),
+            ("-fw_cfg", format!("{},string={}", credential("posthouse.selftest"), asked.word())),
+        ];
+        Ok(arguments.into_iter().flat_map(|(option, value)| [option.to_owned(), value]).collect())
+    }
+}
+
+/// A port that nobody listens on says nothing: the firewall drops what comes there. Without it the box would refuse, and so
+/// would QEMU's forwarder, which connects first and asks then.
+async fn assert_silent(door: SocketAddr) -> anyhow::Result<()> {
+    let knock = async { TcpStream::connect(door).await?.read(&mut [0; 1]).await };
+    let heard = tokio::time::timeout(SILENCE, knock).await;
+    ensure!(heard.is_err(), "the box answers on port {SHUT} ({heard:?}): the firewall is not in force");
+    Ok(())
+}
+
+/// A card that begins as an image's copy; what a boot writes to it goes into a file of its own.
+pub async fn make_overlay(image: &Path, card: &Path, bytes: u64) -> anyhow::Result<()> {
+    let mut create = Command::new("qemu-img");
+    create.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(image).arg(card).arg(bytes.to_string());
+    run(&mut create).await
+}
+
+/// A port of this machine that nobody uses.
+pub fn free_port() -> anyhow::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).context("looking for a free port")
+}
