@@ -49,6 +49,9 @@ pub const REQUESTS_IN_FLIGHT_MAX: usize = 64;
 /// Events that wait for one connection before it counts as a slow consumer (close code 4008).
 pub const OUTBOX_LEN_MAX: usize = 256;
 
+/// The same in bytes: as many texts of the longest kind.
+pub const OUTBOX_BYTES_MAX: usize = OUTBOX_LEN_MAX * TEXT_LEN_MAX;
+
 /// A client that has not connected (see `connect`) this many seconds after the upgrade is closed.
 pub const CONNECT_TIMEOUT_S: u64 = 30;
 

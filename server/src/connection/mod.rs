@@ -13,8 +13,9 @@ use futures_util::stream::FuturesUnordered;
 use posthouse_protocol::{Event, Push, Restarting, close, limits};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::router::{Outbox, Outcome, Router, Wire, outbox};
+use crate::router::{Outbox, Outcome, Router, Verdict, Wire, outbox};
 use crate::session::{Action, Running, Session};
 use crate::shutdown::Shutdown;
 pub use websocket::config;
@@ -117,10 +118,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Writes all events that wait, then flushes once.
-    async fn on_event(&mut self, event: Option<tokio_tungstenite::tungstenite::Utf8Bytes>) -> Result<(), Ended> {
-        let Some(mut frame) = event else {
-            return Err(Ended::Close(close::SLOW_CONSUMER, "events were not taken in time: reconnect"));
-        };
+    async fn on_event(&mut self, event: Result<Utf8Bytes, Verdict>) -> Result<(), Ended> {
+        let mut frame = event.map_err(|(code, reason)| Ended::Close(code, reason))?;
         loop {
             self.socket.feed(frame).await?;
             match self.outbox.next_now() {

@@ -28,7 +28,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 pub use call::Answer;
 pub use call::{Access, Call, Caller, Completion, Outcome, Wire};
 pub use methods::method;
-pub use outbox::{Outbox, outbox};
+pub use outbox::{Outbox, Verdict, outbox};
 
 use crate::store::{Committed, Origin, Published, Refusal, Snapshot, Store, StoreError, Write};
 use password::Passwords;
