@@ -9,6 +9,7 @@ mod durability;
 mod limits;
 mod link;
 mod messaging;
+mod overload;
 mod privacy;
 mod service_manager;
 mod shutdown;
