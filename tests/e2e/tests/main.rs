@@ -6,6 +6,7 @@ mod catching_up;
 mod command_line;
 mod damaged_database;
 mod durability;
+mod event_stream;
 mod limits;
 mod link;
 mod messaging;
