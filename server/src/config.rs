@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use etcetera::BaseStrategy;
+use posthouse_protocol::limits;
+
+use crate::admission::Allowance;
 
 /// The Posthouse server.
 #[derive(Debug, Parser)]
@@ -26,6 +29,16 @@ struct Arguments {
     #[arg(long, value_name = "PATH")]
     rescue_file: Option<PathBuf>,
 
+    /// Connections at once, past which newcomers are told to come back later [default: what memory and open files
+    /// allow, 12,000 at most]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    connections_max: Option<u32>,
+
+    /// Requests that an account may make in a second, in the long run
+    #[arg(long, value_name = "COUNT", default_value_t = limits::ACCOUNT_REQUESTS_PER_S,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    requests_per_s: u32,
+
     /// Make two demo accounts with well-known passwords (loopback only)
     #[arg(long)]
     demo: bool,
@@ -42,6 +55,10 @@ pub struct Config {
     pub admin_socket: PathBuf,
     /// Where the reason stands why there can be no chat, if there is one.
     pub rescue_file: Option<PathBuf>,
+    /// Connections at once, if it is not for the machine to say.
+    pub connections_max: Option<u32>,
+    /// Requests that an account may make in a second, in the long run.
+    pub requests_per_s: u32,
     /// Whether to make demo accounts.
     pub demo: bool,
 }
@@ -55,14 +72,24 @@ impl Config {
         Self::from_arguments(Arguments::parse())
     }
 
+    /// Who may come in, and how often they may ask. To be asked when the limit on open files stands.
+    pub fn allowance(&self) -> Allowance {
+        let mut allowance = Allowance::for_this_machine();
+        if let Some(most) = self.connections_max {
+            allowance.connections_max = usize::try_from(most).unwrap_or(usize::MAX);
+        }
+        allowance.requests_per_s = self.requests_per_s;
+        allowance
+    }
+
     fn from_arguments(arguments: Arguments) -> anyhow::Result<Self> {
         let data_dir = match arguments.data_dir {
             Some(folder) => folder,
             None => default_data_dir()?,
         };
         let admin_socket = arguments.admin_socket.unwrap_or_else(|| data_dir.join("admin.sock"));
-        let Arguments { listen, rescue_file, demo, .. } = arguments;
-        Ok(Self { data_dir, listen, admin_socket, rescue_file, demo })
+        let Arguments { listen, rescue_file, connections_max, requests_per_s, demo, .. } = arguments;
+        Ok(Self { data_dir, listen, admin_socket, rescue_file, connections_max, requests_per_s, demo })
     }
 }
 

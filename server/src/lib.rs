@@ -6,6 +6,7 @@
 //! together.
 
 mod admin;
+mod admission;
 pub mod config;
 mod connection;
 mod demo;

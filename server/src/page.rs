@@ -16,7 +16,12 @@ pub fn html(status: StatusCode, body: String) -> Response<Full<Bytes>> {
 
 /// A JSON value, on a line of its own.
 pub fn json(status: StatusCode, body: &serde_json::Value) -> Response<Full<Bytes>> {
-    answer(status, "application/json", format!("{body}\n"))
+    json_text(status, format!("{body}\n"))
+}
+
+/// A text that is JSON.
+pub fn json_text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    answer(status, "application/json", body)
 }
 
 /// A line for people.

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::admission::Admission;
 use crate::config::Config;
 use crate::listener::{self, Gate, Handler};
 use crate::router::Router;
@@ -33,7 +34,9 @@ async fn chat(config: &Config) -> anyhow::Result<()> {
     let mut stop = StopSignal::catch()?;
     let listeners = service::listeners(config.listen)?;
     let addresses = addresses(&listeners);
+    let admission = Admission::new(config.allowance());
     let router = Router::new(store.clone(), last_gseq);
+    let watch = tokio::spawn(admission.clone().watch());
     let fan_out = tokio::spawn(router.clone().fan_out(published));
     let (shutdown, stopping) = shutdown::channel();
     let admin = admin::bind(&config.admin_socket)?;
@@ -42,7 +45,7 @@ async fn chat(config: &Config) -> anyhow::Result<()> {
         demo::add_accounts(&router, &addresses).await?;
     }
     let handler = web_handler(store.clone());
-    let doors = open(listeners, &Gate::new(Some(router), handler, stopping));
+    let doors = open(listeners, &Gate::new(Some(router), admission, handler, stopping));
 
     let records = store.read(Snapshot::record_count).await?;
     tracing::info!(version = VERSION, ?addresses, records, data = %config.data_dir.display(), "serving");
@@ -58,6 +61,7 @@ async fn chat(config: &Config) -> anyhow::Result<()> {
         Some(end) => end,
         None => ended.await,
     };
+    watch.abort();
     fan_out.abort();
     stored(end)
 }
@@ -70,7 +74,7 @@ async fn apologise(config: &Config, reason: String) -> anyhow::Result<()> {
     let (shutdown, stopping) = shutdown::channel();
     tracing::error!(%reason, ?addresses, "serving the rescue page only");
     let handler: Handler = Arc::new(move |request: &_| rescue::respond(&reason, request));
-    let doors = open(listeners, &Gate::new(None, handler, stopping));
+    let doors = open(listeners, &Gate::new(None, Admission::new(config.allowance()), handler, stopping));
     service::ready("serving the rescue page only", addresses.first().copied());
     let signal = stop.received().await;
     tracing::info!(signal, "stopping");

@@ -3,22 +3,13 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
-use posthouse_protocol::{ErrorBody, Incoming, Method, Push, Pushed, Request, RequestId, SUBPROTOCOL_JSON, limits};
-use tokio::net::TcpStream;
+use posthouse_protocol::{ErrorBody, Incoming, Method, Push, Pushed, Request, RequestId, limits};
 use tokio::sync::{mpsc, oneshot};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message, Utf8Bytes};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::ServerUrl;
-
-/// A server on the local network answers within this time or is not there.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::socket::{Socket, Transport};
 
 /// Events that may wait for the program; past it the connection is read no further.
 const EVENTS_LEN_MAX: usize = 1024;
@@ -90,24 +81,20 @@ impl Client {
     /// # Errors
     /// `Unreachable`.
     pub async fn open(server: &ServerUrl) -> Result<(Self, Events), ClientError> {
+        Self::open_by(server, Transport::default()).await
+    }
+
+    /// The same by a transport of the caller's choice.
+    ///
+    /// # Errors
+    /// `Unreachable`.
+    pub async fn open_by(server: &ServerUrl, transport: Transport) -> Result<(Self, Events), ClientError> {
         let unreachable = |reason: String| ClientError::Unreachable { server: server.to_string(), reason };
-        let mut request = server.websocket().into_client_request().map_err(|error| unreachable(error.to_string()))?;
-        request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL_JSON));
-        let config = WebSocketConfig::default()
-            .read_buffer_size(16 * 1024)
-            .write_buffer_size(16 * 1024)
-            .max_message_size(Some(limits::FRAME_LEN_MAX))
-            .max_frame_size(Some(limits::FRAME_LEN_MAX));
-        // Frames are small and each is to leave at once: no Nagle.
-        let connect = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
-        let (stream, _) = tokio::time::timeout(CONNECT_TIMEOUT, connect)
-            .await
-            .map_err(|_| unreachable(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())))?
-            .map_err(|error| unreachable(explain(&error)))?;
+        let socket = Socket::open(server, transport).await.map_err(unreachable)?;
         let (calls, calls_receiver) = mpsc::channel(limits::REQUESTS_IN_FLIGHT_MAX);
         let (events, receiver) = mpsc::channel(EVENTS_LEN_MAX);
         let reason = Arc::new(OnceLock::new());
-        let driver = Driver { stream, pending: HashMap::new(), events, reason: Arc::clone(&reason) };
+        let driver = Driver { socket, pending: HashMap::new(), events, reason: Arc::clone(&reason) };
         tokio::spawn(driver.run(calls_receiver));
         Ok((Self { calls, next_id: Arc::new(AtomicU64::new(1)), reason }, Events { receiver }))
     }
@@ -146,7 +133,7 @@ impl Client {
 
 /// Owns the socket: writes calls, hands answers to their callers and events to the program.
 struct Driver {
-    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: Socket,
     pending: HashMap<RequestId, oneshot::Sender<Answer>>,
     events: mpsc::Sender<Pushed>,
     reason: Arc<OnceLock<String>>,
@@ -175,16 +162,13 @@ impl Driver {
                 call = calls.recv() => {
                     let Some(call) = call else { return self.leave().await };
                     self.pending.insert(call.id, call.answer);
-                    if let Err(error) = self.stream.send(Message::Text(call.frame)).await {
-                        return explain(&error);
+                    if let Err(reason) = self.socket.send(call.frame).await {
+                        return reason;
                     }
                 }
-                frame = self.stream.next() => match frame {
-                    Some(Ok(Message::Text(text))) => self.on_text(&text).await,
-                    Some(Ok(Message::Close(frame))) => return closed(frame.as_ref()),
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => return explain(&error),
-                    None => return closed(None),
+                text = self.socket.next() => match text {
+                    Ok(text) => self.on_text(&text).await,
+                    Err(reason) => return reason,
                 },
             }
         }
@@ -206,26 +190,7 @@ impl Driver {
     }
 
     async fn leave(&mut self) -> String {
-        // It is over either way.
-        let _ = self.stream.close(None).await;
+        self.socket.close().await;
         "it was closed here".to_owned()
-    }
-}
-
-fn closed(frame: Option<&CloseFrame>) -> String {
-    match frame {
-        Some(frame) if !frame.reason.is_empty() => format!("{} (close code {})", frame.reason, u16::from(frame.code)),
-        Some(frame) => format!("close code {}", u16::from(frame.code)),
-        None => "the network or the server went away".to_owned(),
-    }
-}
-
-fn explain(error: &WebSocketError) -> String {
-    match error {
-        WebSocketError::Io(error) => error.to_string(),
-        WebSocketError::Http(response) => {
-            format!("it answered with HTTP status {}: is it a Posthouse server?", response.status().as_u16())
-        }
-        other => other.to_string(),
     }
 }

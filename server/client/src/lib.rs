@@ -1,7 +1,7 @@
 //! A client of Posthouse: everything that a program needs to talk to a server.
 //!
-//! [`Client`] speaks the protocol over one WebSocket; [`Link`] keeps a session alive over as many as it takes;
-//! [`Login`] keeps a device's token between runs;
+//! [`Client`] speaks the protocol over a WebSocket or an event stream; [`Link`] keeps a session alive over as many
+//! connections as it takes; [`Login`] keeps a device's token between runs;
 //! [`admin`] reaches the server's administration socket on the same machine. The `posthouse` command is
 //! built on it and on nothing else.
 
@@ -15,11 +15,13 @@ mod link;
 mod login;
 mod own;
 mod server_url;
+mod socket;
 
 pub use client::{Client, ClientError, Events};
 pub use link::{Inbox, Item, Link, Start};
 pub use login::{Login, LoginError};
 pub use server_url::{ServerUrl, ServerUrlError};
+pub use socket::Transport;
 
 use posthouse_protocol::ClientMsgId;
 

@@ -10,7 +10,7 @@ mod keeper;
 use posthouse_protocol::{Event, Method, Push, Resume, SendParams, SendResult, Token};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::{Client, ClientError, ServerUrl};
+use crate::{Client, ClientError, ServerUrl, Transport};
 use keeper::{Keeper, Outgoing};
 
 /// Items that may wait for the program; past it the connection is read no further, and at last the server
@@ -66,11 +66,16 @@ pub enum Item {
 impl Link {
     /// Starts a link. It is at work when this returns, also if the server can't be reached.
     pub fn start(server: ServerUrl, token: Token, from: Start) -> (Self, Inbox) {
+        Self::start_by(Transport::default(), server, token, from)
+    }
+
+    /// The same by a transport of the caller's choice.
+    pub fn start_by(transport: Transport, server: ServerUrl, token: Token, from: Start) -> (Self, Inbox) {
         let (sends, sends_receiver) = mpsc::channel(SENDS_LEN_MAX);
         let (items, items_receiver) = mpsc::channel(ITEMS_LEN_MAX);
         let (current, current_receiver) = watch::channel(None);
         let position = if let Start::Position(resume) = &from { Some(resume.clone()) } else { None };
-        tokio::spawn(Keeper::new(server, token, from, sends_receiver, items, current).run());
+        tokio::spawn(Keeper::new((server, transport), token, from, sends_receiver, items, current).run());
         (Self { sends, current: current_receiver }, Inbox { items: items_receiver, position })
     }
 

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use posthouse_protocol::{EVENTS_PATH, RPC_PATH, WEBSOCKET_PATH};
 use serde::{Deserialize, Serialize};
 
 /// `http://HOST[:PORT]`; the scheme may be left out.
@@ -14,7 +15,17 @@ pub struct ServerUrl {
 impl ServerUrl {
     /// Where the WebSocket is.
     pub(crate) fn websocket(&self) -> String {
-        format!("ws://{}/ws", self.authority)
+        format!("ws://{}{WEBSOCKET_PATH}", self.authority)
+    }
+
+    /// Where the event stream is.
+    pub(crate) fn events(&self) -> String {
+        format!("http://{}{EVENTS_PATH}", self.authority)
+    }
+
+    /// Where the requests of an event stream's session go.
+    pub(crate) fn rpc(&self) -> String {
+        format!("http://{}{RPC_PATH}", self.authority)
     }
 }
 

@@ -1,4 +1,4 @@
-//! WebSocket close codes. 1xxx are RFC 6455's §7.4.1, 4xxx are ours.
+//! Close codes, of a WebSocket and of an event stream. 1xxx are RFC 6455's §7.4.1, 4xxx are ours.
 
 /// The frame violates RFC 6455.
 pub const PROTOCOL_ERROR: u16 = 1002;

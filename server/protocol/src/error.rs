@@ -29,6 +29,8 @@ pub enum ErrorCode {
     Conflict,
     /// What lies behind this cursor is no longer kept: drop what you hold and `sync` from `"0"`.
     CursorExpired,
+    /// This account or this address asks too often; the same request may succeed after `retry_after_ms`.
+    RateLimited,
     /// The server is too busy; the same request may succeed later.
     Overloaded,
     /// The server is stopping, or its database fails; reconnect and try again.
@@ -53,7 +55,7 @@ pub struct ErrorBody {
 impl ErrorBody {
     /// An error with the retry advice that goes with its code.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        let retryable = matches!(code, ErrorCode::Overloaded | ErrorCode::Unavailable);
+        let retryable = matches!(code, ErrorCode::RateLimited | ErrorCode::Overloaded | ErrorCode::Unavailable);
         Self { code, message: message.into(), retryable, retry_after_ms: None }
     }
 

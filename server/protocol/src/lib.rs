@@ -35,5 +35,14 @@ pub use method::{Empty, Method};
 pub use name::{NameError, Username};
 pub use session::*;
 
+/// Where the WebSocket is.
+pub const WEBSOCKET_PATH: &str = "/ws";
+
+/// Where the event stream is.
+pub const EVENTS_PATH: &str = "/api/v1/events";
+
+/// Where the requests of an event stream's session go.
+pub const RPC_PATH: &str = "/api/v1/rpc";
+
 /// The WebSocket subprotocol that names this version and its JSON encoding.
 pub const SUBPROTOCOL_JSON: &str = "posthouse.v1.json";

@@ -1,5 +1,5 @@
 //! Every limit that a client can meet, in one place. Clients learn the ones that matter to them from
-//! the answer to `connect`.
+//! the answer to `connect`, and of the others from the error `rate_limited`.
 
 /// Longest WebSocket message and request body, in bytes. A text of the longest kind, with every
 /// character escaped as `\uXXXX`, and its envelope fit.
@@ -49,8 +49,62 @@ pub const REQUESTS_IN_FLIGHT_MAX: usize = 64;
 /// Events that wait for one connection before it counts as a slow consumer (close code 4008).
 pub const OUTBOX_LEN_MAX: usize = 256;
 
+/// The same in bytes: as many texts of the longest kind.
+pub const OUTBOX_BYTES_MAX: usize = OUTBOX_LEN_MAX * TEXT_LEN_MAX;
+
+/// Requests that an account may make in a second, over all its devices and in the long run. A person makes one
+/// now and then, a script that imports a history some dozens.
+pub const ACCOUNT_REQUESTS_PER_S: u32 = 200;
+
+/// Requests that an account may make at once, after a pause: a device that catches up, all its requests under
+/// way on each of some 30 connections.
+pub const ACCOUNT_REQUESTS_BURST: u32 = 2_000;
+
+/// Requests in a second from one address by connections that have not connected yet. A connection's first one is
+/// free, so that a whole school behind one address can come back by its tokens; what is left is log-ins, which
+/// the box takes some 20 of in a second.
+pub const ADDRESS_REQUESTS_PER_S: u32 = 50;
+
+/// The same at once: a school that logs in when the lesson begins.
+pub const ADDRESS_REQUESTS_BURST: u32 = 1_000;
+
+/// Wrong passwords for one user name from one address in a row. NIST SP 800-63B-4 §3.2.2 asks for 100 at most.
+pub const LOGIN_FAILURES_BURST: u32 = 10;
+
+/// After that, one more in so many seconds.
+pub const LOGIN_FAILURE_INTERVAL_S: u64 = 10;
+
+/// Wrong passwords for one user name from all addresses in a row: NIST's limit. Ten addresses that try together
+/// meet it; one alone can't lock an account's owner out.
+pub const ACCOUNT_LOGIN_FAILURES_BURST: u32 = 100;
+
+/// After that, one more in so many seconds: faster than one address can use them up.
+pub const ACCOUNT_LOGIN_FAILURE_INTERVAL_S: u64 = 5;
+
+/// Wrong passwords from one address in a row, whatever the names: a school that mistypes.
+pub const ADDRESS_LOGIN_FAILURES_BURST: u32 = 200;
+
+/// After that, so many in a second.
+pub const ADDRESS_LOGIN_FAILURES_PER_S: u32 = 2;
+
+/// Connections from one address that ended without `connect` in a row. Past it the address counts as careless.
+pub const WASTED_CONNECTIONS_BURST: u32 = 512;
+
+/// It gets back so many of them in a second.
+pub const WASTED_CONNECTIONS_PER_S: u32 = 16;
+
+/// A careless address may hold so many connections that have not connected; others hold as many as fit.
+pub const CARELESS_WAITING_MAX: u32 = 512;
+
+/// A connection from a careless address has this many seconds for `connect`, in place of
+/// [`CONNECT_TIMEOUT_S`].
+pub const CARELESS_CONNECT_TIMEOUT_S: u64 = 5;
+
 /// A client that has not connected (see `connect`) this many seconds after the upgrade is closed.
 pub const CONNECT_TIMEOUT_S: u64 = 30;
+
+/// A request head, and a request body, must each be complete within this many seconds (slow loris).
+pub const HTTP_READ_TIMEOUT_S: u64 = 10;
 
 /// Every so many seconds the server pings a connection that is silent, and closes one that has been silent
 /// for twice as long or more. Below 60 s, the shortest idle timeout of common home routers.

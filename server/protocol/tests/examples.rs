@@ -100,6 +100,7 @@ fn every_error_code_stands_in_the_table() {
         AlreadyExists,
         Conflict,
         CursorExpired,
+        RateLimited,
         Overloaded,
         Unavailable,
     ];

@@ -1,24 +1,32 @@
-//! One client's connection: a WebSocket on one side, the session and the router on the other.
+//! One client's connection: a transport on one side, the session and the router on the other.
 //!
-//! Owns the socket, its time-outs and its close codes. Knows WebSocket and nothing of chat. The
-//! listener starts it; it ends with its socket and takes nothing else down.
+//! Owns the transport, its time-outs and its close codes. Knows WebSocket and event streams and nothing of chat.
+//! The listener starts it; it ends with its transport and takes nothing else down.
 
+mod event_stream;
+mod transport;
 mod websocket;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use posthouse_protocol::{Event, Push, Restarting, close, limits};
+use posthouse_protocol::{ErrorBody, Event, Push, Restarting, Resume, close, limits};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use crate::router::{Outbox, Outcome, Router, Wire, outbox};
+use crate::admission::Visitor;
+use crate::router::{Outbox, Outcome, Router, Verdict, Wire, outbox};
 use crate::session::{Action, Running, Session};
 use crate::shutdown::Shutdown;
+use event_stream::EventStream;
+pub use event_stream::{EventBody, PostError, Streams, resume_from};
+use transport::{Ended, Received, Transport};
+use websocket::WebSocket;
 pub use websocket::config;
-use websocket::{Frame, Socket};
 
 /// A client that takes no bytes for this long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -26,90 +34,153 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The widest delay that a restart asks of a client, so that all of them come back spread out.
 const RESTART_JITTER_MS_MAX: u64 = 1_000;
 
-type Completion = BoxFuture<'static, (Running, Outcome)>;
-
-/// Serves one client until it or the server goes.
-pub async fn serve<S>(stream: WebSocketStream<S>, router: Router, mut stopping: Shutdown)
+/// Serves one client by WebSocket until it or the server goes.
+pub async fn serve_websocket<S>(stream: WebSocketStream<S>, visitor: Arc<Visitor>, router: Router, stopping: Shutdown)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Send + Unpin,
 {
+    serve(WebSocket::new(stream), None, visitor, router, stopping).await;
+}
+
+/// Opens an event stream: its body, and what serves the client behind it until it or the server goes.
+pub fn serve_events(
+    streams: &Streams,
+    resume: Option<Resume>,
+    visitor: Arc<Visitor>,
+    router: Router,
+    stopping: Shutdown,
+) -> (EventBody, impl Future<Output = ()> + Send + 'static) {
+    let (stream, body) = EventStream::open(streams, router.epoch());
+    (body, serve(stream, resume, visitor, router, stopping))
+}
+
+async fn serve<T: Transport>(
+    transport: T,
+    resume: Option<Resume>,
+    visitor: Arc<Visitor>,
+    router: Router,
+    mut stopping: Shutdown,
+) {
     let (sender, outbox) = outbox();
-    let wire = Wire { origin: router.next_origin(), outbox: sender };
+    let wire = Wire { origin: router.next_origin(), visitor: Arc::clone(&visitor), resume, outbox: sender };
     let origin = wire.origin;
+    visitor.opened_session();
+    let arrived = now();
     let mut connection = Connection {
-        socket: Socket::new(stream, WRITE_TIMEOUT),
-        session: Session::new(Instant::now()),
+        transport,
+        session: Session::new(arrived).with_patience(arrived, visitor.patience()),
         router: router.clone(),
         wire,
+        visitor,
         outbox,
         running: FuturesUnordered::new(),
-        heard: Instant::now(),
+        silence: Duration::ZERO,
+        has_asked: false,
     };
     let ended = connection.run(&mut stopping).await;
     // Also where `connect` was still under way: it may have come half way.
     router.disconnect(origin);
+    let lossy_dropped = connection.outbox.lossy_dropped();
+    if lossy_dropped > 0 {
+        tracing::debug!(lossy_dropped, "a connection was too slow for all of its lossy events");
+    }
     if let Err(Ended::Close(code, reason)) = ended {
-        connection.socket.close(code, reason).await;
+        connection.transport.close(code, reason).await;
     }
 }
 
-/// Why a connection is over.
-enum Ended {
-    /// The other side left, or its network did.
-    Gone,
-    /// This side closes, with code and reason.
-    Close(u16, &'static str),
-}
+type Completion<R> = BoxFuture<'static, (Running, R, Outcome)>;
 
-struct Connection<S> {
-    socket: Socket<S>,
+struct Connection<T: Transport> {
+    transport: T,
     session: Session,
     router: Router,
     wire: Wire,
+    visitor: Arc<Visitor>,
     outbox: Outbox,
-    running: FuturesUnordered<Completion>,
-    /// When the client was last heard of.
-    heard: Instant,
+    running: FuturesUnordered<Completion<T::Reply>>,
+    /// For how long this side has listened in vain. While it does not listen nobody is silent.
+    silence: Duration,
+    /// Whether the first request, which is free, has come.
+    has_asked: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+/// What a connection waited for.
+enum Turn<R> {
+    Received(Result<Received<R>, Ended>),
+    Outcome(Running, R, Outcome),
+    Event(Result<Utf8Bytes, Verdict>),
+    PingDue,
+    Deadline,
+    Stop,
+}
+
+impl<T: Transport> Connection<T> {
     async fn run(&mut self, stopping: &mut Shutdown) -> Result<std::convert::Infallible, Ended> {
         let idle = Duration::from_secs(limits::PING_INTERVAL_S);
         let mut ping_due = tokio::time::interval_at(tokio::time::Instant::now() + idle, idle);
         loop {
-            let deadline = self.session.deadline().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            let deadline = self.session.deadline().unwrap_or_else(|| now() + Duration::from_secs(3600));
             // Past the limit the client's next request waits in the kernel's buffers: backpressure.
             let may_read = self.running.len() < limits::REQUESTS_IN_FLIGHT_MAX;
             // The answer to `connect` comes before the first event.
             let is_connected = self.session.account().is_some();
-            tokio::select! {
-                frame = self.socket.next(), if may_read => self.on_frame(frame?).await?,
-                Some((running, outcome)) = self.running.next() => self.on_outcome(running, outcome).await?,
-                event = self.outbox.next(), if is_connected => self.on_event(event).await?,
-                _ = ping_due.tick() => self.on_idle(idle).await?,
-                () = tokio::time::sleep_until(deadline.into()) => self.on_deadline()?,
-                () = stopping.requested() => return self.on_stop().await,
+            let since = now();
+            let turn = tokio::select! {
+                received = self.transport.next(), if may_read => Turn::Received(received),
+                Some((running, reply, outcome)) = self.running.next() => Turn::Outcome(running, reply, outcome),
+                event = self.outbox.next(), if is_connected => Turn::Event(event),
+                _ = ping_due.tick() => Turn::PingDue,
+                () = tokio::time::sleep_until(deadline.into()) => Turn::Deadline,
+                () = stopping.requested() => Turn::Stop,
+            };
+            if may_read {
+                self.silence += now() - since;
+            }
+            match turn {
+                Turn::Received(received) => self.on_received(received?).await?,
+                Turn::Outcome(running, reply, outcome) => self.on_outcome(running, reply, outcome).await?,
+                Turn::Event(event) => self.on_event(event).await?,
+                Turn::PingDue => self.on_ping_due(idle).await?,
+                Turn::Deadline => self.on_deadline()?,
+                Turn::Stop => return self.on_stop().await,
             }
         }
     }
 
-    async fn on_frame(&mut self, frame: Frame) -> Result<(), Ended> {
-        self.heard = Instant::now();
-        let Frame::Text(text) = frame else { return Ok(()) };
-        match self.session.on_frame(&text) {
-            Action::Reply(frame) => self.socket.send(frame.into()).await,
+    async fn on_received(&mut self, received: Received<T::Reply>) -> Result<(), Ended> {
+        self.silence = Duration::ZERO;
+        let Received::Frame(text, reply) = received else { return Ok(()) };
+        let action = match self.admit() {
+            Ok(()) => self.session.on_frame(&text),
+            Err(refused) => Session::refuse(&text, &refused),
+        };
+        match action {
+            Action::Reply(frame) => self.transport.answer(reply, frame.into()).await,
             Action::Close(code, reason) => Err(Ended::Close(code, reason)),
             Action::Run(running, call) => {
                 let completion = self.router.begin(&self.wire, call).await;
-                self.running.push(Box::pin(async move { (running, completion.await) }));
+                self.running.push(Box::pin(async move { (running, reply, completion.await) }));
                 Ok(())
             }
         }
     }
 
-    async fn on_outcome(&mut self, running: Running, outcome: Outcome) -> Result<(), Ended> {
+    fn admit(&mut self) -> Result<(), ErrorBody> {
+        let account = self.session.account();
+        if account.is_none() && !self.has_asked {
+            self.has_asked = true;
+            return Ok(());
+        }
+        self.visitor.request(account, now())
+    }
+
+    async fn on_outcome(&mut self, running: Running, reply: T::Reply, outcome: Outcome) -> Result<(), Ended> {
         let (frame, then) = self.session.on_outcome(running, outcome);
-        self.socket.send(frame.into()).await?;
+        if self.session.account().is_some() {
+            self.visitor.connected();
+        }
+        self.transport.answer(reply, frame.into()).await?;
         match then {
             Some(Action::Close(code, reason)) => Err(Ended::Close(code, reason)),
             _ => Ok(()),
@@ -117,29 +188,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Writes all events that wait, then flushes once.
-    async fn on_event(&mut self, event: Option<tokio_tungstenite::tungstenite::Utf8Bytes>) -> Result<(), Ended> {
-        let Some(mut frame) = event else {
-            return Err(Ended::Close(close::SLOW_CONSUMER, "events were not taken in time: reconnect"));
-        };
+    async fn on_event(&mut self, event: Result<Utf8Bytes, Verdict>) -> Result<(), Ended> {
+        let mut event = event.map_err(|(code, reason)| Ended::Close(code, reason))?;
         loop {
-            self.socket.feed(frame).await?;
+            self.transport.feed(event).await?;
             match self.outbox.next_now() {
-                Some(next) => frame = next,
-                None => return self.socket.flush().await,
+                Some(next) => event = next,
+                None => return self.transport.flush().await,
             }
         }
     }
 
-    async fn on_idle(&mut self, idle: Duration) -> Result<(), Ended> {
-        let silence = self.heard.elapsed();
-        if silence >= 2 * idle {
+    async fn on_ping_due(&mut self, idle: Duration) -> Result<(), Ended> {
+        if self.silence >= 2 * idle {
             return Err(Ended::Close(close::IDLE, "nothing was heard of the client"));
         }
-        if silence >= idle / 2 { self.socket.ping().await } else { Ok(()) }
+        if self.silence >= idle / 2 || !T::IS_TWO_WAY { self.transport.ping().await } else { Ok(()) }
     }
 
     fn on_deadline(&mut self) -> Result<(), Ended> {
-        match self.session.on_deadline(Instant::now()) {
+        match self.session.on_deadline(now()) {
             Some(Action::Close(code, reason)) => Err(Ended::Close(code, reason)),
             _ => Ok(()),
         }
@@ -147,13 +215,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Answers what is under way, says when to come back, and closes.
     async fn on_stop(&mut self) -> Result<std::convert::Infallible, Ended> {
-        while let Some((running, outcome)) = self.running.next().await {
-            self.on_outcome(running, outcome).await?;
+        while let Some((running, reply, outcome)) = self.running.next().await {
+            self.on_outcome(running, reply, outcome).await?;
         }
         let retry_ms = getrandom::u64().unwrap_or_default() % RESTART_JITTER_MS_MAX;
         let event = Push { cursor: None, event: Event::Restarting(Restarting { retry_ms }) };
         let frame = serde_json::to_string(&event).expect("events have string keys");
-        self.socket.send(frame.into()).await?;
+        self.transport.feed(frame.into()).await?;
+        self.transport.flush().await?;
         Err(Ended::Close(close::RESTARTING, "the server is restarting"))
     }
 }
+
+/// By the runtime's clock, which a test can turn.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,8 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
-use super::Ended;
+use super::WRITE_TIMEOUT;
+use super::transport::{Ended, Received, Transport};
 
 /// Allocated at once for each connection: 4 KiB holds nearly every frame, and 10,000 idle clients
 /// cost 40 MB where the default of 128 KiB would cost 1.3 GB.
@@ -35,78 +36,14 @@ pub fn config() -> WebSocketConfig {
         .max_frame_size(Some(limits::FRAME_LEN_MAX))
 }
 
-/// What the client sent.
-pub(super) enum Frame {
-    Text(Utf8Bytes),
-    /// A ping or a pong: a sign of life.
-    Control,
-}
-
-pub(super) struct Socket<S> {
+/// A WebSocket of ours.
+pub(super) struct WebSocket<S> {
     stream: WebSocketStream<S>,
-    write_timeout: Duration,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
-    pub fn new(stream: WebSocketStream<S>, write_timeout: Duration) -> Self {
-        Self { stream, write_timeout }
-    }
-
-    /// The next frame. Safe to drop before it is ready.
-    pub async fn next(&mut self) -> Result<Frame, Ended> {
-        match self.stream.next().await {
-            Some(Ok(Message::Text(text))) => Ok(Frame::Text(text)),
-            Some(Ok(Message::Binary(_))) => Err(Ended::Close(close::UNSUPPORTED, "this subprotocol speaks text")),
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(Frame::Control),
-            Some(Ok(Message::Close(_))) => {
-                // The answer to its goodbye waits to be written (RFC 6455 §5.5.1).
-                self.flush().await?;
-                Err(Ended::Gone)
-            }
-            None => Err(Ended::Gone),
-            Some(Err(error)) => Err(ended_by(&error)),
-        }
-    }
-
-    /// Writes a frame and flushes.
-    pub async fn send(&mut self, frame: Utf8Bytes) -> Result<(), Ended> {
-        self.feed(frame).await?;
-        self.flush().await
-    }
-
-    /// Buffers a frame.
-    pub async fn feed(&mut self, frame: Utf8Bytes) -> Result<(), Ended> {
-        in_time(self.write_timeout, self.stream.feed(Message::Text(frame))).await
-    }
-
-    /// Writes out what is buffered.
-    pub async fn flush(&mut self) -> Result<(), Ended> {
-        in_time(self.write_timeout, self.stream.flush()).await
-    }
-
-    /// Asks for a sign of life.
-    pub async fn ping(&mut self) -> Result<(), Ended> {
-        in_time(self.write_timeout, self.stream.send(Message::Ping(Bytes::new()))).await
-    }
-
-    /// Closes with a code, behind what waits to be written, and waits a little for the other side, so that
-    /// the code arrives before the socket goes.
-    pub async fn close(&mut self, code: u16, reason: &'static str) {
-        let frame = CloseFrame { code: code.into(), reason: reason.into() };
-        // A slow reader takes as long for this as for any other write.
-        if in_time(self.write_timeout, self.stream.close(Some(frame))).await.is_err() {
-            return;
-        }
-        let goodbye = async {
-            while let Some(Ok(message)) = self.stream.next().await {
-                if message.is_close() {
-                    return Ok(());
-                }
-            }
-            self.drain().await
-        };
-        // It is over either way; a peer that is gone has nothing to be told.
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
+impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
+    pub fn new(stream: WebSocketStream<S>) -> Self {
+        Self { stream }
     }
 
     /// Takes what the other side still sends and throws it away: after a frame that broke the rules its
@@ -121,8 +58,66 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 }
 
-async fn in_time(limit: Duration, write: impl Future<Output = Result<(), Error>>) -> Result<(), Ended> {
-    match tokio::time::timeout(limit, write).await {
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for WebSocket<S> {
+    /// Answers carry their `id`; all of them go one way.
+    type Reply = ();
+
+    const IS_TWO_WAY: bool = true;
+
+    async fn next(&mut self) -> Result<Received<()>, Ended> {
+        match self.stream.next().await {
+            Some(Ok(Message::Text(text))) => Ok(Received::Frame(text, ())),
+            Some(Ok(Message::Binary(_))) => Err(Ended::Close(close::UNSUPPORTED, "this subprotocol speaks text")),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(Received::Alive),
+            Some(Ok(Message::Close(_))) => {
+                // The answer to its goodbye waits to be written (RFC 6455 §5.5.1).
+                self.flush().await?;
+                Err(Ended::Gone)
+            }
+            None => Err(Ended::Gone),
+            Some(Err(error)) => Err(ended_by(&error)),
+        }
+    }
+
+    async fn answer(&mut self, (): (), frame: Utf8Bytes) -> Result<(), Ended> {
+        self.feed(frame).await?;
+        self.flush().await
+    }
+
+    async fn feed(&mut self, event: Utf8Bytes) -> Result<(), Ended> {
+        in_time(self.stream.feed(Message::Text(event))).await
+    }
+
+    async fn flush(&mut self) -> Result<(), Ended> {
+        in_time(self.stream.flush()).await
+    }
+
+    async fn ping(&mut self) -> Result<(), Ended> {
+        in_time(self.stream.send(Message::Ping(Bytes::new()))).await
+    }
+
+    /// Waits a little for the other side, so that the code arrives before the socket goes.
+    async fn close(&mut self, code: u16, reason: &'static str) {
+        let frame = CloseFrame { code: code.into(), reason: reason.into() };
+        // A slow reader takes as long for this as for any other write.
+        if in_time(self.stream.close(Some(frame))).await.is_err() {
+            return;
+        }
+        let goodbye = async {
+            while let Some(Ok(message)) = self.stream.next().await {
+                if message.is_close() {
+                    return Ok(());
+                }
+            }
+            self.drain().await
+        };
+        // It is over either way; a peer that is gone has nothing to be told.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, goodbye).await;
+    }
+}
+
+async fn in_time(write: impl Future<Output = Result<(), Error>>) -> Result<(), Ended> {
+    match tokio::time::timeout(WRITE_TIMEOUT, write).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(Ended::Gone),
     }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
-use posthouse_protocol::{AccountId, ErrorBody, Method, Outgoing, RequestHead, RequestId};
+use posthouse_protocol::{AccountId, ErrorBody, Method, Outgoing, RequestHead, RequestId, Resume};
 use serde::Serialize;
 
 use super::outbox::OutboxSender;
 use super::{Inner, refused, store_failed};
+use crate::admission::Visitor;
 use crate::store::{Committed, Origin, Write};
 
 /// The connection that a call comes from.
@@ -20,6 +21,10 @@ use crate::store::{Committed, Origin, Write};
 pub struct Wire {
     /// Its name.
     pub origin: Origin,
+    /// Its place, and what it may ask for.
+    pub visitor: Arc<Visitor>,
+    /// Where it goes on, unless `connect` says so itself.
+    pub resume: Option<Resume>,
     /// Where its events go once it is connected.
     pub outbox: OutboxSender,
 }

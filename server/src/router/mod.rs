@@ -20,7 +20,7 @@ mod token;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use posthouse_protocol::{ErrorBody, ErrorCode};
+use posthouse_protocol::{Epoch, ErrorBody, ErrorCode};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -28,7 +28,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 pub use call::Answer;
 pub use call::{Access, Call, Caller, Completion, Outcome, Wire};
 pub use methods::method;
-pub use outbox::{Outbox, outbox};
+pub use outbox::{Outbox, Verdict, outbox};
 
 use crate::store::{Committed, Origin, Published, Refusal, Snapshot, Store, StoreError, Write};
 use password::Passwords;
@@ -55,6 +55,11 @@ impl Router {
         let first = getrandom::u64().expect("the kernel has random numbers once user space runs") >> 12;
         let (registry, passwords) = (Registry::new(last_gseq), Passwords::new());
         Self { inner: Arc::new(Inner { store, registry, passwords, origins: AtomicU64::new(first) }) }
+    }
+
+    /// The life of the database that this router serves.
+    pub fn epoch(&self) -> Epoch {
+        self.inner.store.epoch()
     }
 
     /// A name for a new connection.

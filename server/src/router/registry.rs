@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use posthouse_protocol::AccountId;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-use super::outbox::OutboxSender;
+use super::outbox::{Class, OutboxSender};
 use crate::store::{Committed, Origin, Published, Recipients};
 
 /// The connected sessions by account.
@@ -52,7 +52,7 @@ impl Registry {
         sessions.last = record.gseq;
         let Some(frame) = frame else { return };
         let keep = |(origin, outbox): &(Origin, OutboxSender)| {
-            record.origin == Some(*origin) || outbox.push(frame.clone()).is_ok()
+            record.origin == Some(*origin) || outbox.push(frame.clone(), Class::Durable).is_ok()
         };
         match &record.recipients {
             Recipients::Accounts(accounts) => accounts.iter().for_each(|account| sessions.retain(*account, keep)),
@@ -94,8 +94,8 @@ mod tests {
         registry.deliver(record, super::super::event_frame(record).as_ref());
     }
 
-    #[tokio::test]
-    async fn a_session_that_is_removed_leaves_nothing_behind() {
+    #[test]
+    fn a_session_that_is_removed_leaves_nothing_behind() {
         let registry = Registry::new(0);
         let (account, origin, other) = (AccountId(1), Origin(1), Origin(2));
         let (sender, mut removed) = outbox();
@@ -106,7 +106,7 @@ mod tests {
         registry.remove(Origin(3));
         deliver(&registry, &record(1, Recipients::Accounts([account].into()), None));
         assert_eq!(left.next_now().as_deref(), Some("1"));
-        assert_eq!(removed.next().await, None, "its sending end is gone");
+        assert_eq!(removed.next_now(), None);
         registry.remove(other);
         let sessions = registry.lock();
         assert!(sessions.by_account.is_empty() && sessions.accounts.is_empty());

@@ -1,5 +1,7 @@
 //! Logging in, connecting, catching up.
 
+use std::time::Instant;
+
 use posthouse_protocol::{
     Connect, ConnectParams, ConnectResult, Empty, Epoch, ErrorBody, ErrorCode, LimitsInfo, Login, LoginParams,
     LoginResult, Ping, Resume, SessionId, Sync, SyncParams, SyncResult, limits,
@@ -16,21 +18,25 @@ impl Open for Ping {
 }
 
 impl Open for Login {
-    async fn open(inner: &Inner, _wire: Wire, params: LoginParams) -> Outcome {
+    async fn open(inner: &Inner, wire: Wire, params: LoginParams) -> Outcome {
         let LoginParams { username, password, device } = params;
         if device.is_empty() || device.chars().count() > limits::DEVICE_NAME_CHARS_MAX {
             return Err(invalid(format!("device: 1 to {} characters", limits::DEVICE_NAME_CHARS_MAX)));
         }
-        let record = inner.read(move |snapshot| snapshot.account_by_name(&username)).await?;
+        wire.visitor.may_log_in(&username, Instant::now())?;
+        let wanted = username.clone();
+        let record = inner.read(move |snapshot| snapshot.account_by_name(&wanted)).await?;
         let stored_hash = record.as_ref().map(|record| record.password_hash.clone());
         let matches = inner.passwords.verify(password, stored_hash).await?;
         let Some(record) = record.filter(|_| matches) else {
+            wire.visitor.login_failed(&username, Instant::now());
             return Err(ErrorBody::new(ErrorCode::LoginFailed, "user name and password don't match"));
         };
         let token = token::generate();
         let account = record.account;
         let device = DeviceAdd { account_id: account.account_id, token_hash: token::hash(&token), name: device };
         let made = inner.write(device).await?;
+        wire.visitor.served();
         Ok(Answer::committed(made.map(|()| LoginResult { token, account })))
     }
 }
@@ -51,7 +57,7 @@ impl Open for Connect {
             account,
             epoch,
             cursor: cursor(last),
-            resumed: resume.is_some_and(|resume| is_held(&resume, epoch, floor, last)),
+            resumed: resume.or(wire.resume).is_some_and(|resume| is_held(&resume, epoch, floor, last)),
             ping_interval_s: limits::PING_INTERVAL_S,
             limits: LimitsInfo::CURRENT,
         };
@@ -93,7 +99,10 @@ mod tests {
     use posthouse_protocol::{AccountId, Cursor, RequestHead};
     use redb::{Builder, TableDefinition};
 
+    use std::sync::Arc;
+
     use super::*;
+    use crate::admission::{Admission, Allowance};
     use crate::router::{Access, Router, method, outbox};
     use crate::store::{Origin, Store, StoreParts};
 
@@ -121,7 +130,9 @@ mod tests {
         runtime.block_on(async {
             let router = Router::new(store, 7);
             let caller = Caller { account_id: AccountId(1), origin: Origin(1) };
-            let wire = Wire { origin: Origin(1), outbox: outbox().0 };
+            let admission = Admission::new(Allowance::for_this_machine());
+            let visitor = Arc::new(admission.enter([127, 0, 0, 1].into(), Instant::now()).expect("a place"));
+            let wire = Wire { origin: Origin(1), visitor, resume: None, outbox: outbox().0 };
             for (cursor, code) in [("4", ErrorCode::CursorExpired), ("8", ErrorCode::InvalidParams)] {
                 let frame = format!(r#"{{"id":1,"method":"sync","params":{{"cursor":"{cursor}"}}}}"#);
                 let head = RequestHead::parse(&frame).expect("a request");

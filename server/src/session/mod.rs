@@ -54,6 +54,14 @@ impl Session {
         Self { state: State::New { deadline: now + Duration::from_secs(limits::CONNECT_TIMEOUT_S) } }
     }
 
+    /// The same, with another time to connect.
+    pub fn with_patience(mut self, now: Instant, patience: Duration) -> Self {
+        if let State::New { deadline } = &mut self.state {
+            *deadline = now + patience;
+        }
+        self
+    }
+
     /// Whose session it is, once connected.
     pub fn account(&self) -> Option<AccountId> {
         self.caller().map(|caller| caller.account_id)
@@ -90,6 +98,14 @@ impl Session {
         match self.call(&head, is_connect) {
             Ok(call) => Action::Run(Running { id: head.id, is_connect }, call),
             Err(error) => Action::Reply(error_frame(Some(head.id), &error)),
+        }
+    }
+
+    /// The answer to a frame that is refused before anybody looks at what it asks for.
+    pub fn refuse(frame: &str, error: &ErrorBody) -> Action {
+        match RequestHead::parse(frame) {
+            Ok(head) => Action::Reply(error_frame(Some(head.id), error)),
+            Err(error) => Action::Reply(error_frame(None, &error)),
         }
     }
 

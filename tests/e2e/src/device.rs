@@ -1,6 +1,6 @@
 //! An account's device, through the client library.
 
-use posthouse_client::{Client, ClientError, Events, ServerUrl};
+use posthouse_client::{Client, ClientError, Events, ServerUrl, Transport};
 use posthouse_protocol::{
     Account, ClientMsgId, Connect, ConnectParams, ConversationId, ConversationsDirect, ConversationsDirectParams,
     ErrorBody, Event, History, HistoryParams, Login, LoginParams, Message, NewBody, Push, Send, SendParams, SendResult,
@@ -34,7 +34,12 @@ impl Device {
 
     /// Connects with a token.
     pub async fn connect(server: &ServerUrl, token: Token) -> Self {
-        let (client, events) = Client::open(server).await.expect("the server answers");
+        Self::connect_by(Transport::default(), server, token).await
+    }
+
+    /// The same by a transport of the caller's choice.
+    pub async fn connect_by(transport: Transport, server: &ServerUrl, token: Token) -> Self {
+        let (client, events) = Client::open_by(server, transport).await.expect("the server answers");
         let params = ConnectParams { token: token.clone(), resume: None };
         let connected = within("answer to connect", client.call::<Connect>(&params)).await.expect("the token is valid");
         Self { account: connected.account, token, client, events }

@@ -6,6 +6,7 @@
 
 pub mod binaries;
 mod device;
+pub mod http;
 mod log;
 pub mod random;
 pub mod raw;

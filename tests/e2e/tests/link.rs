@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use posthouse_client::{Inbox, Item, Link, Start, new_client_msg_id};
+use posthouse_client::{Inbox, Item, Link, Start, Transport, new_client_msg_id};
 use posthouse_e2e::wait::{until, within};
 use posthouse_e2e::{Device, Server, Site};
 use posthouse_protocol::{ConversationId, Event, Message, MessageId, NewBody, Push, SendParams, SendResult};
@@ -40,7 +40,9 @@ async fn every_acknowledged_message_reaches_each_receiver_once_and_in_order_thou
         for distance in [1, 2] {
             conversations.push(device.direct(&names[(number + distance) % CLIENTS]).await);
         }
-        let (link, inbox) = Link::start(server.url(), device.token, Start::Beginning);
+        // Half of them by the second transport.
+        let transport = if number % 2 == 0 { Transport::WebSocket } else { Transport::EventStream };
+        let (link, inbox) = Link::start_by(transport, server.url(), device.token, Start::Beginning);
         participants.push(Participant { name: name.clone(), link, inbox, conversations });
     }
     let acknowledged = Arc::new(AtomicUsize::new(0));

@@ -1,7 +1,7 @@
 //! Commands that talk to a server as an account.
 
 use anyhow::{Context, bail};
-use posthouse_client::{Client, ClientError, Events, Login, ServerUrl, new_client_msg_id};
+use posthouse_client::{Client, ClientError, Events, Login, ServerUrl, Transport, new_client_msg_id};
 use posthouse_protocol::{
     Connect, ConnectParams, ConversationId, ConversationsDirect, ConversationsDirectParams, ConversationsList,
     ConversationsListParams, ErrorCode, Event, History, HistoryParams, LoginParams, NewBody, Send, SendParams,
@@ -11,22 +11,27 @@ use posthouse_protocol::{
 use super::output::Output;
 use super::{Command, password};
 
-pub async fn run(command: Command, output: Output) -> anyhow::Result<()> {
+pub async fn run(command: Command, transport: Transport, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Login { server, password_stdin, name } => {
-            log_in(server, name, password(password_stdin)?, output).await
+            log_in((server, transport), name, password(password_stdin)?, output).await
         }
-        Command::Send { to, text } => send(to, text.join(" "), output).await,
-        Command::Read { with, limit } => read(with, limit, output).await,
-        Command::Listen => listen(output).await,
-        Command::Conversations => conversations(output).await,
+        Command::Send { to, text } => send(transport, to, text.join(" "), output).await,
+        Command::Read { with, limit } => read(transport, with, limit, output).await,
+        Command::Listen => listen(transport, output).await,
+        Command::Conversations => conversations(transport, output).await,
         #[cfg(unix)]
         Command::User(_) => unreachable!("it needs no server and was carried out before"),
     }
 }
 
-async fn log_in(server: ServerUrl, username: Username, password: String, output: Output) -> anyhow::Result<()> {
-    let (client, _) = Client::open(&server).await?;
+async fn log_in(
+    (server, transport): (ServerUrl, Transport),
+    username: Username,
+    password: String,
+    output: Output,
+) -> anyhow::Result<()> {
+    let (client, _) = Client::open_by(&server, transport).await?;
     let params = LoginParams { username: username.clone(), password, device: device_name() };
     let result = client.call::<posthouse_protocol::Login>(&params).await?;
     let login = Login { server, username, token: result.token };
@@ -35,8 +40,8 @@ async fn log_in(server: ServerUrl, username: Username, password: String, output:
     Ok(())
 }
 
-async fn send(to: Username, text: String, output: Output) -> anyhow::Result<()> {
-    let (client, _events) = connect().await?;
+async fn send(transport: Transport, to: Username, text: String, output: Output) -> anyhow::Result<()> {
+    let (client, _events) = connect(transport).await?;
     let conversation_id = direct(&client, to).await?;
     let params = SendParams { conversation_id, client_msg_id: new_client_msg_id(), body: NewBody::text(text) };
     let sent = client.call::<Send>(&params).await.context("the message was not sent")?;
@@ -44,8 +49,8 @@ async fn send(to: Username, text: String, output: Output) -> anyhow::Result<()> 
     Ok(())
 }
 
-async fn read(with: Username, limit: u32, output: Output) -> anyhow::Result<()> {
-    let (client, _events) = connect().await?;
+async fn read(transport: Transport, with: Username, limit: u32, output: Output) -> anyhow::Result<()> {
+    let (client, _events) = connect(transport).await?;
     let conversation_id = direct(&client, with).await?;
     // A page may hold less than was asked for: long messages fill its frame.
     let (mut pages, mut before, mut wanted) = (Vec::new(), None, limit);
@@ -65,8 +70,8 @@ async fn read(with: Username, limit: u32, output: Output) -> anyhow::Result<()> 
     Ok(())
 }
 
-async fn conversations(output: Output) -> anyhow::Result<()> {
-    let (client, _events) = connect().await?;
+async fn conversations(transport: Transport, output: Output) -> anyhow::Result<()> {
+    let (client, _events) = connect(transport).await?;
     let mut params = ConversationsListParams::default();
     loop {
         let page = client.call::<ConversationsList>(&params).await?;
@@ -79,8 +84,8 @@ async fn conversations(output: Output) -> anyhow::Result<()> {
 }
 
 /// Until interrupted: that is its ordinary end, and works also where a script started it with the signal ignored.
-async fn listen(output: Output) -> anyhow::Result<()> {
-    let (_client, mut events) = connect().await?;
+async fn listen(transport: Transport, output: Output) -> anyhow::Result<()> {
+    let (_client, mut events) = connect(transport).await?;
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(interrupted);
     output.listening();
@@ -98,9 +103,9 @@ async fn listen(output: Output) -> anyhow::Result<()> {
 }
 
 /// A connected session of the kept log-in.
-async fn connect() -> anyhow::Result<(Client, Events)> {
+async fn connect(transport: Transport) -> anyhow::Result<(Client, Events)> {
     let login = Login::load()?;
-    let (client, events) = Client::open(&login.server).await?;
+    let (client, events) = Client::open_by(&login.server, transport).await?;
     match client.call::<Connect>(&ConnectParams { token: login.token, resume: None }).await {
         Ok(_) => Ok((client, events)),
         Err(ClientError::Refused(error)) if error.code == ErrorCode::TokenInvalid => {

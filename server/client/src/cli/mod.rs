@@ -7,7 +7,7 @@ mod user;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use posthouse_client::ServerUrl;
+use posthouse_client::{ServerUrl, Transport};
 use posthouse_protocol::Username;
 
 use output::Output;
@@ -19,6 +19,10 @@ struct Arguments {
     /// One JSON object a line instead of text
     #[arg(long, global = true)]
     json: bool,
+
+    /// How to reach the server: websocket, or sse where something on the way refuses WebSockets
+    #[arg(long, global = true, value_name = "WAY", env = "POSTHOUSE_TRANSPORT", default_value = "websocket")]
+    transport: Transport,
 
     #[command(subcommand)]
     command: Command,
@@ -72,7 +76,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::User(command) => user::run(command, output),
         other => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(chat::run(other, output))
+            runtime.block_on(chat::run(other, arguments.transport, output))
         }
     }
 }

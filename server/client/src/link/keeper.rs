@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{Item, Start};
 use crate::backoff::Backoff;
 use crate::own::Own;
-use crate::{Client, ClientError, Events, ServerUrl};
+use crate::{Client, ClientError, Events, ServerUrl, Transport};
 
 /// Sends under way at once: half of what the server takes, so that there is room for other calls.
 const IN_FLIGHT_MAX: usize = limits::REQUESTS_IN_FLIGHT_MAX / 2;
@@ -35,6 +35,7 @@ pub(super) struct Outgoing {
 
 pub(super) struct Keeper {
     server: ServerUrl,
+    transport: Transport,
     token: Token,
     from: Start,
     /// Up to where the program has everything; none before the first connection.
@@ -73,7 +74,7 @@ struct Session {
 
 impl Keeper {
     pub fn new(
-        server: ServerUrl,
+        (server, transport): (ServerUrl, Transport),
         token: Token,
         from: Start,
         sends: mpsc::Receiver<Outgoing>,
@@ -82,7 +83,7 @@ impl Keeper {
     ) -> Self {
         let position = if let Start::Position(position) = &from { Some(position.clone()) } else { None };
         let (unanswered, own, backoff) = (BTreeMap::new(), Own::default(), Backoff::new());
-        Self { server, token, from, position, sends, unanswered, sent: 0, own, items, current, backoff }
+        Self { server, transport, token, from, position, sends, unanswered, sent: 0, own, items, current, backoff }
     }
 
     pub async fn run(mut self) {
@@ -97,7 +98,7 @@ impl Keeper {
 
     /// One connection, from its beginning to its end.
     async fn keep_connected(&mut self) -> Result<(), End> {
-        let (client, events) = Client::open(&self.server).await.map_err(End::Lost)?;
+        let (client, events) = Client::open_by(&self.server, self.transport).await.map_err(End::Lost)?;
         let params = ConnectParams { token: self.token.clone(), resume: self.position.clone() };
         let connected = match client.call::<Connect>(&params).await {
             Ok(connected) => connected,

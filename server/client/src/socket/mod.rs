@@ -1,0 +1,93 @@
+//! What a connection is made of below the protocol: texts out, texts in, and why it ended.
+
+mod event_stream;
+mod lines;
+mod websocket;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::ServerUrl;
+use event_stream::EventStream;
+use websocket::WebSocket;
+
+/// A server on the local network answers within this time or is not there.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How a client reaches its server. Both ways carry the same protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// One socket for everything.
+    #[default]
+    WebSocket,
+    /// Server-sent events, and a POST for each request: where something on the way refuses WebSockets.
+    EventStream,
+}
+
+impl FromStr for Transport {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "websocket" => Ok(Self::WebSocket),
+            "sse" => Ok(Self::EventStream),
+            _ => Err("websocket or sse".to_owned()),
+        }
+    }
+}
+
+/// An open way to a server. Errors say, for people, why there is none or no more.
+pub(crate) enum Socket {
+    WebSocket(Box<WebSocket>),
+    EventStream(EventStream),
+}
+
+impl Socket {
+    pub async fn open(server: &ServerUrl, transport: Transport) -> Result<Self, String> {
+        let open = async {
+            Ok(match transport {
+                Transport::WebSocket => Self::WebSocket(Box::new(WebSocket::open(server).await?)),
+                Transport::EventStream => Self::EventStream(EventStream::open(server).await?),
+            })
+        };
+        let late = |_| Err(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()));
+        tokio::time::timeout(CONNECT_TIMEOUT, open).await.unwrap_or_else(late)
+    }
+
+    /// Sends a text. Texts arrive in their order.
+    pub async fn send(&mut self, text: Utf8Bytes) -> Result<(), String> {
+        match self {
+            Self::WebSocket(socket) => socket.send(text).await,
+            Self::EventStream(stream) => stream.send(text).await,
+        }
+    }
+
+    /// The next text. Safe to drop before it is ready.
+    pub async fn next(&mut self) -> Result<Utf8Bytes, String> {
+        match self {
+            Self::WebSocket(socket) => socket.next().await,
+            Self::EventStream(stream) => stream.next().await,
+        }
+    }
+
+    /// Says goodbye where the transport can.
+    pub async fn close(&mut self) {
+        if let Self::WebSocket(socket) = self {
+            socket.close().await;
+        }
+    }
+}
+
+/// Why the server closed, for people.
+fn closed(code: u16, reason: &str) -> String {
+    if reason.is_empty() { format!("close code {code}") } else { format!("{reason} (close code {code})") }
+}
+
+fn wrong_status(status: u16) -> String {
+    match status {
+        429 | 503 => format!("it is too busy now (HTTP status {status}): try again in a few seconds"),
+        _ => format!("it answered with HTTP status {status}: is it a Posthouse server?"),
+    }
+}

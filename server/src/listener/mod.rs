@@ -1,0 +1,128 @@
+//! The listener: accepts connections, speaks HTTP, and hands what opens a session to the connection.
+//!
+//! Owns the listening sockets. Knows the paths of the two transports; every other request goes to the handler
+//! that it was given. Who may come in is admission's to say. The server's composition starts it.
+
+mod accepting;
+mod http;
+mod posted;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use posthouse_protocol::limits;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::admission::{Admission, Visitor};
+use crate::connection::{self, Streams};
+use crate::router::Router;
+use crate::shutdown::Shutdown;
+use accepting::Accepting;
+use http::Door;
+
+/// A request head must arrive within this time (slow loris).
+const HEADER_TIMEOUT: Duration = Duration::from_secs(limits::HTTP_READ_TIMEOUT_S);
+
+/// Longest request head and read buffer, in bytes.
+const HEADER_LEN_MAX: usize = 16 * 1024;
+
+/// How long connections have to say goodbye when the server stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection that was accepted before the server stops may take to ask and be answered. One
+/// that never asks (browsers open some in advance) holds the stop up no longer than this.
+const LAST_REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Answers every request that opens no session.
+pub type Handler = Arc<dyn Fn(&Request<Incoming>) -> Response<Full<Bytes>> + Send + Sync>;
+
+/// What every connection needs.
+#[derive(Clone)]
+pub struct Gate {
+    router: Option<Router>,
+    admission: Admission,
+    handler: Handler,
+    stopping: Shutdown,
+    streams: Streams,
+}
+
+impl Gate {
+    /// One gate is shared by all listening sockets. Without a router there are no sessions.
+    pub fn new(router: Option<Router>, admission: Admission, handler: Handler, stopping: Shutdown) -> Self {
+        Self { router, admission, handler, stopping, streams: Streams::default() }
+    }
+}
+
+/// Accepts until the server stops, then waits for the connections to end.
+pub async fn serve(listener: TcpListener, gate: Gate) {
+    let mut stopping = gate.stopping.clone();
+    let mut connections = JoinSet::new();
+    let mut accepting = Accepting::new();
+    loop {
+        tokio::select! {
+            (stream, from) = accepting.next(&listener) => match gate.admission.enter(from.ip(), Instant::now()) {
+                Ok(visitor) => { connections.spawn(serve_stream(stream, visitor, gate.clone())); }
+                Err(reason) => { accepting.turn_away(stream, reason).map(|farewell| connections.spawn(farewell)); }
+            },
+            Some(_) = connections.join_next() => {}
+            () = stopping.requested() => break,
+        }
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+        tracing::warn!(left = connections.len(), "connections did not end in time");
+    }
+}
+
+async fn serve_stream(stream: TcpStream, visitor: Visitor, gate: Gate) {
+    // A chat's frames are small and each is to leave at once.
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let mut stopping = gate.stopping.clone();
+    let (door, mut upgraded) = Door::new(gate, visitor);
+    let service = service_fn(|request| {
+        let answer = door.answer(request);
+        async move { Ok::<_, std::convert::Infallible>(answer.await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEADER_LEN_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = &mut connection => result,
+        () = stopping.requested() => {
+            if door.is_answering.load(Ordering::Relaxed) {
+                // What is under way ends by itself: sessions hear of the stop, too.
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            } else {
+                match tokio::time::timeout(LAST_REQUEST_TIMEOUT, connection).await {
+                    Ok(result) => result,
+                    Err(_) => return,
+                }
+            }
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "an HTTP connection ended early");
+        return;
+    }
+    let Ok((websocket, router)) = upgraded.try_recv() else { return };
+    match websocket.await {
+        Ok(stream) => connection::serve_websocket(stream, door.visitor(), router, stopping).await,
+        Err(error) => tracing::debug!(%error, "an upgrade failed"),
+    }
+}
