@@ -36,8 +36,9 @@ test-long: # runs what takes hours: more seeds and cycles, 20 power cuts, bad ca
 run: # runs the server on this machine, with its data in target/run
 	@cargo run --package posthouse-server -- --data-dir target/run --demo
 
-bench: # runs the benchmarks: nothing yet
-	@echo 'make bench: there are no benchmarks yet' >&2; exit 2
+bench: # measures the server beside a bare relay; some 20 minutes (BENCH=NAME for one scenario, QUICK=1 for a smoke test)
+	@$(install) test
+	@tests/load/run
 
 bench-boot: # measures how long the image boots, beside an untrimmed Debian with its kernel; builds both if they are not there
 	@$(install) image boot
