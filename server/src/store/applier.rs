@@ -1,7 +1,7 @@
 //! The applier thread: brings what is in the log into the database, where readers see it.
 //!
 //! Its transactions are not synced: the log has everything. A checkpoint is one that is, and gives the
-//! log its space back. It runs when that space runs out, after a minute at the latest, and at the end.
+//! log its space back. It runs when that space runs out, after five minutes at the latest, and at the end.
 
 use std::sync::Arc;
 

@@ -15,15 +15,13 @@ use super::record::Entry;
 /// length.
 const PENDING_LEN_MAX: usize = 16 * 1024;
 
-/// Entries that are worth a transaction at once; fewer wait a little for company.
-const BATCH_LEN: usize = 512;
+/// Entries that are worth a transaction. Fewer wait until somebody asks for them or a checkpoint is due: the
+/// more of them share a page, the less work and the fewer bytes written each of them costs.
+const BATCH_LEN: usize = 4 * 1024;
 
-/// How long entries wait for company when nobody asks for them. The log has them; the fewer transactions,
-/// the fewer pages are written twice.
-const BATCH_DELAY: Duration = Duration::from_millis(200);
-
-/// A checkpoint follows this long after the first change at the latest.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+/// A checkpoint follows this long after the first change at the latest. The log holds what came since; the more
+/// messages a checkpoint has, the more of them share the pages that it writes.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Stands for the number of the last applied frame when there will be no more.
 const FAILED: u64 = u64::MAX;
@@ -43,9 +41,10 @@ pub(super) struct Handoff {
 
 struct State {
     pending: Batch,
-    pending_since: Option<Instant>,
-    /// Somebody waits to see what is pending.
-    wanted: bool,
+    /// Somebody waits to see everything up to this frame.
+    wanted: u64,
+    /// The last frame that the applier has taken.
+    taken: u64,
     checkpoint_wanted: bool,
     checkpoint_due: Option<Instant>,
     /// The last frame that readers of the database see.
@@ -70,8 +69,8 @@ impl Handoff {
     pub fn new(number: u64) -> Self {
         let state = State {
             pending: Batch { last_number: number, entries: Vec::new() },
-            pending_since: None,
-            wanted: false,
+            wanted: number,
+            taken: number,
             checkpoint_wanted: false,
             checkpoint_due: None,
             applied: number,
@@ -99,10 +98,9 @@ impl Handoff {
         }
         state.pending.last_number = number;
         state.pending.entries.extend(entries);
-        let first = state.pending_since.is_none();
-        state.pending_since.get_or_insert_with(Instant::now);
+        let first = state.checkpoint_due.is_none();
         state.checkpoint_due.get_or_insert_with(|| Instant::now() + CHECKPOINT_INTERVAL);
-        if first || state.pending.entries.len() >= BATCH_LEN {
+        if first || state.wanted >= number || state.pending.entries.len() >= BATCH_LEN {
             self.work.notify_one();
         }
         Ok(())
@@ -147,7 +145,10 @@ impl Handoff {
         let target = self.logged.load(Ordering::Acquire);
         let mut applied = self.applied.subscribe();
         if *applied.borrow_and_update() < target {
-            self.lock().wanted = true;
+            // The frame may still be on its way here: the wish stays until it is taken.
+            let mut state = self.lock();
+            state.wanted = state.wanted.max(target);
+            drop(state);
             self.work.notify_one();
         }
         let reached = applied.wait_for(|applied| *applied >= target).await;
@@ -162,16 +163,10 @@ impl Handoff {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            let checkpoint = state.checkpoint_wanted || state.checkpoint_due.is_some_and(|due| due <= now);
-            let full = state.pending.entries.len() >= BATCH_LEN;
-            let due = state.pending_since.map(|since| since + BATCH_DELAY);
-            let ripe = full || state.wanted || due.is_some_and(|due| due <= now);
-            if state.stopping || checkpoint || (ripe && !state.pending.entries.is_empty()) {
-                return state.take(checkpoint);
+            if let Some(work) = state.work(now) {
+                return work;
             }
-            state.wanted = false;
-            let next = due.into_iter().chain(state.checkpoint_due).min();
-            let wait = next.map_or(CHECKPOINT_INTERVAL, |next| next.saturating_duration_since(now));
+            let wait = state.checkpoint_due.map_or(CHECKPOINT_INTERVAL, |due| due.saturating_duration_since(now));
             let woken = self.work.wait_timeout(state, wait);
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -204,22 +199,27 @@ impl Handoff {
 }
 
 impl State {
-    fn take(&mut self, checkpoint: bool) -> Work {
-        let entries = std::mem::take(&mut self.pending.entries);
-        self.pending_since = None;
-        self.wanted = false;
-        let checkpoint = checkpoint || self.stopping;
+    /// What is to be done now, if there is something.
+    fn work(&mut self, now: Instant) -> Option<Work> {
+        let checkpoint = self.checkpoint_wanted || self.stopping || self.checkpoint_due.is_some_and(|due| due <= now);
+        let is_ripe = self.pending.entries.len() >= BATCH_LEN || self.wanted > self.taken;
+        if !checkpoint && (!is_ripe || self.pending.entries.is_empty()) {
+            return None;
+        }
         if checkpoint {
             self.checkpoint_wanted = false;
             self.checkpoint_due = None;
         }
-        let batch = Batch { last_number: self.pending.last_number, entries };
-        Work { batch, checkpoint, last: self.stopping }
+        self.taken = self.pending.last_number;
+        let entries = std::mem::take(&mut self.pending.entries);
+        let batch = Batch { last_number: self.taken, entries };
+        Some(Work { batch, checkpoint, last: self.stopping })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::{RowKey, RowTable};
     use super::*;
 
     #[tokio::test]
@@ -239,5 +239,28 @@ mod tests {
         handoff.fail();
         assert!(matches!(reader.await, Err(StoreError::Stopped)));
         assert!(matches!(handoff.push(3, Vec::new()), Err(StoreError::Stopped)));
+    }
+
+    #[test]
+    fn what_a_reader_waits_for_is_taken_as_soon_as_it_comes() {
+        let handoff = Handoff::new(0);
+        let work = || handoff.lock().work(Instant::now());
+        let entry = || {
+            let key = RowKey { table: RowTable::Account, key: bytes::Bytes::new() };
+            vec![Entry::RowRemoved(key)]
+        };
+        handoff.push(1, entry()).expect("taken");
+        assert!(work().is_none(), "nobody asked");
+        // Frame 2 is on the disk, and on its way here.
+        handoff.logged.store(2, Ordering::Release);
+        let reader = handoff.caught_up();
+        tokio::pin!(reader);
+        assert!(futures_util::FutureExt::now_or_never(reader.as_mut()).is_none());
+        assert_eq!(work().map(|work| work.batch.last_number), Some(1));
+        assert!(work().is_none(), "there is nothing to take");
+        handoff.push(2, entry()).expect("taken");
+        assert_eq!(work().map(|work| work.batch.last_number), Some(2));
+        handoff.push(3, entry()).expect("taken");
+        assert!(work().is_none(), "the reader has what it asked for");
     }
 }

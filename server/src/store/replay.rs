@@ -19,8 +19,9 @@ const SEGMENT_NAMES: [&str; SEGMENTS] = ["posthouse.wal.0", "posthouse.wal.1"];
 /// Both, as a message names them.
 const LOG_NAME: &str = "posthouse.wal.*";
 
-/// Length of a segment. Two of them hold some minutes of a busy company; replaying both takes a second.
-const SEGMENT_LEN: u64 = 8 * 1024 * 1024;
+/// Length of a segment: 4,096 lone messages, some minutes of a busy company. Full groups fill one in under a second; the
+/// longer it is, the fewer checkpoints they cost. A start reads both.
+const SEGMENT_LEN: u64 = 16 * 1024 * 1024;
 
 /// Makes the log's files, before the database that needs them. Those of a start that was cut off are as
 /// good; those with content belong to a database that is not here.

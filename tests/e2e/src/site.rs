@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::{Server, Stopped, binaries};
 
 /// The length of each of the log's files.
-const LOG_LEN: usize = 8 * 1024 * 1024;
+const LOG_LEN: usize = 16 * 1024 * 1024;
 
 /// A folder that is gone with this value.
 pub struct Site {
