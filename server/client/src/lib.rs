@@ -23,12 +23,34 @@ pub use login::{Login, LoginError};
 pub use server_url::{ServerUrl, ServerUrlError};
 pub use socket::Transport;
 
+use std::time::UNIX_EPOCH;
+
 use posthouse_protocol::ClientMsgId;
 
-/// A fresh name for a message: 128 random bits.
+/// A fresh name for a message: the time in milliseconds, then 80 random bits, as in a UUID of version 7 (RFC 9562
+/// §5.7). Names that rise with the time lie side by side in the server's index: it writes fewer pages for them.
 pub fn new_client_msg_id() -> ClientMsgId {
     let mut random = [0; 16];
-    getrandom::fill(&mut random).expect("the system has random numbers");
-    let text: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    ClientMsgId::new(text).expect("32 characters are within the limit")
+    getrandom::fill(&mut random[6..]).expect("the system has random numbers");
+    // A clock before 1970 only costs the order.
+    let time_ms = UNIX_EPOCH.elapsed().unwrap_or_default().as_millis();
+    let name = time_ms << 80 | u128::from_be_bytes(random);
+    ClientMsgId::new(format!("{name:032x}")).expect("32 characters are within the limit")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_messages_are_never_the_same_and_rise_with_the_time() {
+        let first = new_client_msg_id();
+        assert_eq!(first.as_str().len(), 32);
+        let began = UNIX_EPOCH.elapsed().expect("a clock after 1970").as_millis();
+        let mut names = std::collections::HashSet::from([first.as_str().to_owned()]);
+        while UNIX_EPOCH.elapsed().expect("a clock after 1970").as_millis() < began + 2 {
+            assert!(names.insert(new_client_msg_id().as_str().to_owned()));
+        }
+        assert!(first.as_str() < new_client_msg_id().as_str());
+    }
 }
