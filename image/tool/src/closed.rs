@@ -34,8 +34,23 @@ const REPLACED: [&str; 2] = ["emergency.service", "rescue.service"];
 /// Servers that let people in over the network.
 const SERVERS: [&str; 5] = ["sshd", "dropbear", "in.telnetd", "telnetd", "in.rlogind"];
 
-/// What only images for developers have on the command line or in config.txt.
-const DEVELOPERS: [&str; 6] = ["console=tty", "console=serial", "init=", "systemd.debug", "rescue", "enable_uart"];
+/// What only images for developers have on the command line or in config.txt, by its beginning: consoles to log in at, another
+/// program or target to start, credentials.
+const DEVELOPERS: [&str; 13] = [
+    "console=tty",
+    "console=serial",
+    "init=",
+    "rdinit=",
+    "rd.",
+    "systemd.debug",
+    "systemd.set_credential",
+    "systemd.unit=",
+    "emergency",
+    "rescue",
+    "single",
+    "sysrq_always_enabled",
+    "enable_uart",
+];
 
 pub fn check(subject: &Subject) -> anyhow::Result<()> {
     let mut findings = Vec::new();
@@ -219,6 +234,13 @@ mod tests {
                 "console=ttyS1,115200 on the boot partition",
             ),
             ("boot/cmdline.txt", "systemd.getty_auto=no init=/bin/sh\n", "init=/bin/sh"),
+            ("boot/cmdline.txt", "systemd.getty_auto=no rdinit=/bin/sh\n", "rdinit=/bin/sh"),
+            ("boot/cmdline.txt", "systemd.getty_auto=no systemd.unit=rescue.target\n", "systemd.unit=rescue.target"),
+            (
+                "boot/cmdline.txt",
+                "systemd.getty_auto=no systemd.set_credential=posthouse.accounts:anna:12345678\n",
+                "systemd.set_credential=posthouse.accounts",
+            ),
             ("boot/config.txt", "enable_uart=1\n", "enable_uart=1 on the boot partition"),
         ] {
             let image = Image::new();
