@@ -43,6 +43,10 @@ pub fn assert_kept(report: &Selftest, data: &str) -> anyhow::Result<()> {
         let mount = report.mounts.iter().find(|[_, mounted, ..]| mounted == place);
         let device = mount.map(|[device, ..]| device.as_str());
         ensure!(device == Some(data), "{place} lies on {device:?}, not on {data}");
+        let options = mount.map(|[.., options]| options.as_str()).unwrap_or_default();
+        for option in ["nosuid", "nodev"] {
+            ensure!(options.split(',').any(|found| found == option), "{place} is mounted {options}, without {option}");
+        }
     }
     for (place, mode, owner) in KEPT {
         let found = report.kept.iter().find(|[found, ..]| found == place);
@@ -117,7 +121,7 @@ mod tests {
     }
 
     fn healthy() -> Vec<String> {
-        let mounts = MOUNTS.iter().map(|place| format!("mount=/dev/vda4 {place} ext4 rw,noatime"));
+        let mounts = MOUNTS.iter().map(|place| format!("mount=/dev/vda4 {place} ext4 rw,nosuid,nodev,noatime"));
         let kept = KEPT.iter().map(|(place, mode, owner)| format!("kept={place} {mode} {owner}"));
         mounts.chain(kept).chain(["log_kb=9000".to_owned()]).collect()
     }
@@ -131,6 +135,7 @@ mod tests {
             ("kept=/var/lib/systemd/random-seed", "kept=/elsewhere"),
             ("posthouse-updater 700 root", "posthouse-updater 700 posthouse"),
             ("log_kb=9000", "log_kb=99000"),
+            ("rw,nosuid,", "rw,"),
         ] {
             let changed: Vec<String> = healthy().iter().map(|line| line.replace(from, to)).collect();
             assert_kept(&read(&changed), "/dev/vda4").expect_err(to);
