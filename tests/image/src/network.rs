@@ -42,11 +42,16 @@ impl Network {
             let made = run(Command::new("ip").args(words.split(' '))).await;
             made.with_context(|| format!("ip {words} (it takes root or user namespaces, and /dev/net/tun)"))?;
         }
+        // The one address is this test's box's: an earlier test's would hold on to it.
+        let leases = folder.join("leases");
+        if leases.exists() {
+            std::fs::remove_file(&leases).with_context(|| format!("removing {}", leases.display()))?;
+        }
         let mut dhcp = Command::new("dnsmasq");
         dhcp.args(["--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--user=root", "--port=0"])
             .args(["--bind-interfaces", "--dhcp-authoritative", &format!("--interface={TAP}")])
             .arg(format!("--dhcp-range={BOX_ADDRESS},{BOX_ADDRESS},255.255.255.0,1h"))
-            .arg(format!("--dhcp-leasefile={}", folder.join("leases").display()))
+            .arg(format!("--dhcp-leasefile={}", leases.display()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(folder.join("dnsmasq.log")).context("making dnsmasq's log")?)
