@@ -138,8 +138,9 @@ impl<S: Storage> Writer<S> {
     /// The sync. Where the log is full, waits until the database has made room: acknowledgements pause.
     fn append(&mut self, payload: &[u8], entries: Vec<Entry>) -> Result<(), StoreError> {
         while !self.log.has_room(payload.len()) {
-            self.handoff.ask_for_checkpoint();
+            // Before it is asked for: a checkpoint that ends meanwhile is then one beyond.
             let (durable, _) = self.handoff.position();
+            self.handoff.ask_for_checkpoint();
             let durable = self.handoff.wait_durable_beyond(durable)?;
             self.log.release(durable);
         }
