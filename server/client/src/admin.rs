@@ -26,6 +26,7 @@ impl Admin {
         let stream = UnixStream::connect(path).map_err(|error| ClientError::Unreachable {
             server: format!("the administration socket {}", path.display()),
             reason: format!("{error} (is posthoused running, and are you root or its user?)"),
+            retry_after_ms: None,
         })?;
         Ok(Self { stream: BufReader::new(stream) })
     }

@@ -8,6 +8,9 @@ const FIRST_MS: u64 = 250;
 /// The longest wait, at most: nobody wants to sit before a dead client when the server is back.
 const LONGEST_MS: u64 = 15_000;
 
+/// The longest wait that a server is obeyed in; one that asks for more is asked again before.
+const ASKED_MS_MAX: u64 = 120_000;
+
 /// Grows with every try that fails. Each wait is a random part of it ("full jitter"), so that clients that
 /// were cut off together don't come back together.
 pub(crate) struct Backoff {
@@ -27,7 +30,7 @@ impl Backoff {
 
     /// The server asked for this much patience.
     pub fn asked_for(&mut self, wait_ms: u64) {
-        self.at_least_ms = wait_ms.min(LONGEST_MS);
+        self.at_least_ms = wait_ms.min(ASKED_MS_MAX);
     }
 
     pub fn next(&mut self) -> Duration {

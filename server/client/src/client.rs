@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::ServerUrl;
-use crate::socket::{Socket, Transport};
+use crate::socket::{NotOpened, Socket, Transport};
 
 /// Events that may wait for the program; past it the connection is read no further.
 const EVENTS_LEN_MAX: usize = 1024;
@@ -24,6 +24,8 @@ pub enum ClientError {
         server: String,
         /// What the network said.
         reason: String,
+        /// How long the server asks to wait before the next try, in milliseconds, where it is too busy.
+        retry_after_ms: Option<u64>,
     },
     /// The server refused the call; nothing has changed.
     #[error("{}", .0.message)]
@@ -34,6 +36,17 @@ pub enum ClientError {
     /// The server's answer was not understood.
     #[error("the server's answer was not understood: {0}")]
     Answer(String),
+}
+
+impl ClientError {
+    /// How long the server asks to wait before the next try, in milliseconds.
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        match self {
+            Self::Unreachable { retry_after_ms, .. } => *retry_after_ms,
+            Self::Refused(error) => error.retry_after_ms,
+            Self::Disconnected(_) | Self::Answer(_) => None,
+        }
+    }
 }
 
 /// A connection; clones share it. It ends when all clones are dropped.
@@ -89,7 +102,11 @@ impl Client {
     /// # Errors
     /// `Unreachable`.
     pub async fn open_by(server: &ServerUrl, transport: Transport) -> Result<(Self, Events), ClientError> {
-        let unreachable = |reason: String| ClientError::Unreachable { server: server.to_string(), reason };
+        let unreachable = |NotOpened { reason, retry_after_ms }| ClientError::Unreachable {
+            server: server.to_string(),
+            reason,
+            retry_after_ms,
+        };
         let socket = Socket::open(server, transport).await.map_err(unreachable)?;
         let (calls, calls_receiver) = mpsc::channel(limits::REQUESTS_IN_FLIGHT_MAX);
         let (events, receiver) = mpsc::channel(EVENTS_LEN_MAX);

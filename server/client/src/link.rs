@@ -7,7 +7,9 @@
 
 mod keeper;
 
-use posthouse_protocol::{Event, Method, Push, Resume, SendParams, SendResult, Token};
+use std::time::Duration;
+
+use posthouse_protocol::{Account, Event, Method, Push, Resume, SendParams, SendResult, Token};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{Client, ClientError, ServerUrl, Transport};
@@ -35,7 +37,14 @@ pub enum Start {
 #[derive(Clone)]
 pub struct Link {
     sends: mpsc::Sender<Outgoing>,
-    current: watch::Receiver<Option<Client>>,
+    current: watch::Receiver<Option<Connected>>,
+}
+
+/// The connection that there is.
+#[derive(Clone)]
+struct Connected {
+    client: Client,
+    account: Account,
 }
 
 /// The receiving end.
@@ -51,8 +60,13 @@ pub enum Item {
     Event(Push),
     /// Connected and caught up: what follows happens now.
     Online,
-    /// The connection is gone, for this reason; the link tries again by itself.
-    Offline(ClientError),
+    /// There is no connection; the link tries again by itself.
+    Offline {
+        /// Why.
+        error: ClientError,
+        /// How long it waits before the next try.
+        retry_in: Duration,
+    },
     /// The server's database is another one, or no longer has what this client missed: what it holds is
     /// void. Everything comes again.
     Reset,
@@ -85,9 +99,29 @@ impl Link {
     /// # Errors
     /// `Refused` when the server says no for good; `Disconnected` when the link has ended.
     pub async fn send(&self, params: SendParams) -> Result<SendResult, ClientError> {
+        self.queue(params).await?.await
+    }
+
+    /// The same in two steps: messages are sent in the order in which this hands them over, and what it returns waits
+    /// for the acknowledgement.
+    ///
+    /// # Errors
+    /// As [`Link::send`].
+    pub async fn queue(
+        &self,
+        params: SendParams,
+    ) -> Result<impl Future<Output = Result<SendResult, ClientError>> + Send + use<>, ClientError> {
         let (answer, receiver) = oneshot::channel();
         self.sends.send(Outgoing { params, answer }).await.map_err(|_| ended())?;
-        receiver.await.map_err(|_| ended())?
+        Ok(async move { receiver.await.map_err(|_| ended())? })
+    }
+
+    /// Whose session it is, once it is connected.
+    ///
+    /// # Errors
+    /// `Disconnected` when the link has ended.
+    pub async fn account(&self) -> Result<Account, ClientError> {
+        Ok(self.connected().await?.account)
     }
 
     /// Calls a method on the connection that there is, or on the next one.
@@ -95,9 +129,13 @@ impl Link {
     /// # Errors
     /// As [`Client::call`]: a call that was cut off is not repeated, because not every one may be.
     pub async fn call<M: Method>(&self, params: &M::Params) -> Result<M::Result, ClientError> {
+        self.connected().await?.client.call::<M>(params).await
+    }
+
+    async fn connected(&self) -> Result<Connected, ClientError> {
         let mut current = self.current.clone();
-        let client = current.wait_for(Option::is_some).await.map_err(|_| ended())?.clone();
-        client.ok_or_else(ended)?.call::<M>(params).await
+        let connected = current.wait_for(Option::is_some).await.map_err(|_| ended())?.clone();
+        connected.ok_or_else(ended)
     }
 }
 
@@ -116,6 +154,11 @@ impl Inbox {
                 other => return Some(other),
             }
         }
+    }
+
+    /// Whether the link has ended and everything was taken.
+    pub fn is_over(&self) -> bool {
+        self.items.is_closed() && self.items.is_empty()
     }
 
     /// The next event, passing over all else.

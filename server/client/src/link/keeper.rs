@@ -12,7 +12,7 @@ use posthouse_protocol::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Item, Start};
+use super::{Connected, Item, Start};
 use crate::backoff::Backoff;
 use crate::own::Own;
 use crate::{Client, ClientError, Events, ServerUrl, Transport};
@@ -46,7 +46,7 @@ pub(super) struct Keeper {
     sent: u64,
     own: Own,
     items: mpsc::Sender<Item>,
-    current: watch::Sender<Option<Client>>,
+    current: watch::Sender<Option<Connected>>,
     backoff: Backoff,
 }
 
@@ -79,7 +79,7 @@ impl Keeper {
         from: Start,
         sends: mpsc::Receiver<Outgoing>,
         items: mpsc::Sender<Item>,
-        current: watch::Sender<Option<Client>>,
+        current: watch::Sender<Option<Connected>>,
     ) -> Self {
         let position = if let Start::Position(position) = &from { Some(position.clone()) } else { None };
         let (unanswered, own, backoff) = (BTreeMap::new(), Own::default(), Backoff::new());
@@ -89,10 +89,15 @@ impl Keeper {
     pub async fn run(mut self) {
         while let Err(End::Lost(error)) = self.keep_connected().await {
             self.current.send_replace(None);
-            if self.tell(Item::Offline(error)).await.is_err() {
+            if let Some(wait_ms) = error.retry_after_ms() {
+                self.backoff.asked_for(wait_ms);
+            }
+            let retry_in = self.backoff.next();
+            let until = tokio::time::Instant::now() + retry_in;
+            if self.tell(Item::Offline { error, retry_in }).await.is_err() {
                 return;
             }
-            tokio::time::sleep(self.backoff.next()).await;
+            tokio::time::sleep_until(until).await;
         }
     }
 
@@ -130,8 +135,9 @@ impl Keeper {
         let position = Resume { epoch, cursor: start };
         self.tell(Item::At(position.clone())).await?;
         self.position = Some(position);
+        let account_id = account.account_id;
         let (answers, held) = (FuturesUnordered::new(), VecDeque::new());
-        let mut session = Session { client, events, account_id: account.account_id, answers, page: None, until, held };
+        let mut session = Session { client, events, account_id, answers, page: None, until, held };
         self.unanswered.retain(|_, outgoing| !outgoing.answer.is_closed());
         for (number, outgoing) in &self.unanswered {
             session.send(*number, &outgoing.params, Duration::ZERO);
@@ -139,9 +145,9 @@ impl Keeper {
         if self.position.as_ref().is_some_and(|position| position.cursor == session.until) {
             self.tell(Item::Online).await?;
         } else {
-            session.page = Some(self.page(&session));
+            session.page = Some(self.page(&session, Duration::ZERO));
         }
-        self.current.send_replace(Some(session.client.clone()));
+        self.current.send_replace(Some(Connected { client: session.client.clone(), account }));
         Ok(session)
     }
 
@@ -200,11 +206,15 @@ impl Keeper {
         Ok(())
     }
 
-    fn page(&self, session: &Session) -> BoxFuture<'static, Result<SyncResult, ClientError>> {
+    fn page(&self, session: &Session, wait: Duration) -> BoxFuture<'static, Result<SyncResult, ClientError>> {
         let cursor = self.position.as_ref().expect("it is set when a connection begins").cursor.clone();
         let params = SyncParams { cursor, until: Some(session.until.clone()), limit: None };
         let client = session.client.clone();
-        async move { client.call::<Sync>(&params).await }.boxed()
+        async move {
+            tokio::time::sleep(wait).await;
+            client.call::<Sync>(&params).await
+        }
+        .boxed()
     }
 
     async fn on_page(&mut self, session: &mut Session, page: Result<SyncResult, ClientError>) -> Result<(), End> {
@@ -215,6 +225,11 @@ impl Keeper {
                 // It expired after `connect`: the next one says so in `resumed`.
                 return Err(End::Lost(ClientError::Refused(error)));
             }
+            Err(ClientError::Refused(error)) if error.retryable => {
+                let wait = Duration::from_millis(error.retry_after_ms.unwrap_or(RETRY_WAIT_MS));
+                session.page = Some(self.page(session, wait));
+                return Ok(());
+            }
             Err(error) => return Err(End::Lost(error)),
         };
         for event in &page.events {
@@ -223,7 +238,7 @@ impl Keeper {
         }
         self.moved(page.next_cursor).await?;
         if page.has_more {
-            session.page = Some(self.page(session));
+            session.page = Some(self.page(session, Duration::ZERO));
             return Ok(());
         }
         while let Some(event) = session.held.pop_front() {

@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::lines::EventLines;
-use super::{closed, wrong_status};
+use super::{NotOpened, closed, refused_with, wrong_status};
 use crate::ServerUrl;
 
 /// Room for the longest list of conversations; every other frame fits into [`limits::FRAME_LEN_MAX`].
@@ -56,7 +56,7 @@ struct Closed {
 }
 
 impl EventStream {
-    pub async fn open(server: &ServerUrl) -> Result<Self, String> {
+    pub async fn open(server: &ServerUrl) -> Result<Self, NotOpened> {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let http: Http = Client::builder(TokioExecutor::new()).build(connector);
@@ -64,7 +64,7 @@ impl EventStream {
         let request = request.map_err(|error| error.to_string())?;
         let response = http.request(request).await.map_err(|error| explain(&error))?;
         if response.status() != StatusCode::OK {
-            return Err(wrong_status(response.status().as_u16()));
+            return Err(refused_with(response.status().as_u16(), response.headers()));
         }
         let (mut body, mut lines) = (response.into_body(), EventLines::default());
         let (opened, frames) = loop {

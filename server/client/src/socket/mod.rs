@@ -7,6 +7,8 @@ mod websocket;
 use std::str::FromStr;
 use std::time::Duration;
 
+use hyper::HeaderMap;
+use hyper::header::RETRY_AFTER;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::ServerUrl;
@@ -38,6 +40,21 @@ impl FromStr for Transport {
     }
 }
 
+/// Why there is no way to the server.
+#[derive(Debug)]
+pub(crate) struct NotOpened {
+    /// For people.
+    pub reason: String,
+    /// What a server that is too busy asks for.
+    pub retry_after_ms: Option<u64>,
+}
+
+impl From<String> for NotOpened {
+    fn from(reason: String) -> Self {
+        Self { reason, retry_after_ms: None }
+    }
+}
+
 /// An open way to a server. Errors say, for people, why there is none or no more.
 pub(crate) enum Socket {
     WebSocket(Box<WebSocket>),
@@ -45,14 +62,14 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
-    pub async fn open(server: &ServerUrl, transport: Transport) -> Result<Self, String> {
+    pub async fn open(server: &ServerUrl, transport: Transport) -> Result<Self, NotOpened> {
         let open = async {
             Ok(match transport {
                 Transport::WebSocket => Self::WebSocket(Box::new(WebSocket::open(server).await?)),
                 Transport::EventStream => Self::EventStream(EventStream::open(server).await?),
             })
         };
-        let late = |_| Err(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()));
+        let late = |_| Err(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()).into());
         tokio::time::timeout(CONNECT_TIMEOUT, open).await.unwrap_or_else(late)
     }
 
@@ -85,9 +102,32 @@ fn closed(code: u16, reason: &str) -> String {
     if reason.is_empty() { format!("close code {code}") } else { format!("{reason} (close code {code})") }
 }
 
+/// An answer that is no open way. `Retry-After` in seconds is the only form that a Posthouse server uses.
+fn refused_with(status: u16, headers: &HeaderMap) -> NotOpened {
+    let retry_after_s = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
+    NotOpened { reason: wrong_status(status), retry_after_ms: retry_after_s.map(|s| s.saturating_mul(1000)) }
+}
+
 fn wrong_status(status: u16) -> String {
     match status {
         429 | 503 => format!("it is too busy now (HTTP status {status}): try again in a few seconds"),
         _ => format!("it answered with HTTP status {status}: is it a Posthouse server?"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_server_is_asked_again_when_it_said() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(refused_with(503, &headers).retry_after_ms, None);
+        headers.insert(RETRY_AFTER, "7".parse().unwrap());
+        let refused = refused_with(503, &headers);
+        assert_eq!(refused.retry_after_ms, Some(7_000));
+        assert!(refused.reason.contains("too busy"), "{refused:?}");
+        headers.insert(RETRY_AFTER, "Fri, 31 Dec 1999 23:59:59 GMT".parse().unwrap());
+        assert_eq!(refused_with(429, &headers).retry_after_ms, None);
     }
 }

@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use super::{closed, wrong_status};
+use super::{NotOpened, closed, refused_with, wrong_status};
 use crate::ServerUrl;
 
 /// Room for the longest list of conversations; every other answer fits into [`limits::FRAME_LEN_MAX`].
@@ -20,7 +20,7 @@ pub struct WebSocket {
 }
 
 impl WebSocket {
-    pub async fn open(server: &ServerUrl) -> Result<Self, String> {
+    pub async fn open(server: &ServerUrl) -> Result<Self, NotOpened> {
         let mut request = server.websocket().into_client_request().map_err(|error| error.to_string())?;
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL_JSON));
         let config = WebSocketConfig::default()
@@ -30,7 +30,10 @@ impl WebSocket {
             .max_frame_size(Some(FRAME_LEN_MAX));
         // Frames are small and each is to leave at once: no Nagle.
         let connected = tokio_tungstenite::connect_async_with_config(request, Some(config), true).await;
-        let (stream, _) = connected.map_err(|error| explain(&error))?;
+        let (stream, _) = connected.map_err(|error| match error {
+            Error::Http(response) => refused_with(response.status().as_u16(), response.headers()),
+            other => explain(&other).into(),
+        })?;
         Ok(Self { stream })
     }
 
