@@ -1,7 +1,7 @@
 //! A client of Posthouse: everything that a program needs to talk to a server.
 //!
 //! [`Client`] speaks the protocol over a WebSocket or an event stream; [`Link`] keeps a session alive over as many
-//! connections as it takes; [`Login`] keeps a device's token between runs;
+//! connections as it takes; [`view::View`] is what a program shows of it; [`Login`] keeps a device's token between runs;
 //! [`admin`] reaches the server's administration socket on the same machine. The `posthouse` command is
 //! built on it and on nothing else.
 
@@ -16,6 +16,7 @@ mod login;
 mod own;
 mod server_url;
 mod socket;
+pub mod view;
 
 pub use client::{Client, ClientError, Events};
 pub use link::{Inbox, Item, Link, Start};

@@ -1,0 +1,176 @@
+//! What a program shows of an account's conversations: ordered, without holes and doubles, as pure code.
+//!
+//! Events, pages of history, and what became of the own messages go in, in whatever order they come; conversations
+//! with their messages and unread marks come out. Does no I/O and reads no clock: who uses it has a
+//! [`Link`](crate::Link) and hands on what comes from there.
+
+mod room;
+
+use std::collections::BTreeMap;
+
+use posthouse_protocol::{
+    Account, ClientMsgId, Conversation, ConversationId, Event, HistoryResult, Message, SendParams, SendResult, Seq,
+};
+
+pub use room::{Outgoing, OutgoingState, Place, Room};
+
+/// The conversations of one account.
+#[derive(Default)]
+pub struct View {
+    me: Option<Account>,
+    rooms: BTreeMap<ConversationId, Room>,
+    /// The last place given to a conversation by its being listed; they come most recently used first.
+    listed: i64,
+    /// The last place given to a conversation because something happened there.
+    happened: i64,
+    /// Whether everything comes again.
+    is_refilling: bool,
+}
+
+impl View {
+    /// Who looks at it: known once the link was online.
+    pub fn set_me(&mut self, me: Account) {
+        self.me = Some(me);
+    }
+
+    /// Who looks at it.
+    pub fn me(&self) -> Option<&Account> {
+        self.me.as_ref()
+    }
+
+    /// A conversation, as the server tells it now. One that was not there before counts as read: what is unread is
+    /// what comes from now on.
+    pub fn list(&mut self, conversation: Conversation) {
+        let room = self.rooms.entry(conversation.conversation_id).or_default();
+        if room.used() == 0 {
+            self.listed -= 1;
+            room.set_used(self.listed);
+        }
+        room.describe(conversation);
+    }
+
+    /// Something happened. Answers the conversation that has to be asked for, where it is in one that is not listed yet.
+    pub fn take(&mut self, event: &Event) -> Option<ConversationId> {
+        match event {
+            Event::Message(message) => self.take_message(message.clone()),
+            Event::Restarting(_) => None,
+        }
+    }
+
+    fn take_message(&mut self, message: Message) -> Option<ConversationId> {
+        let id = message.conversation_id;
+        let is_mine = self.is_mine(&message);
+        self.happened += 1;
+        let room = self.rooms.entry(id).or_default();
+        room.set_used(self.happened);
+        room.insert(message);
+        if is_mine {
+            // Who writes has read what is above.
+            room.mark_read();
+        }
+        room.conversation().is_none().then_some(id)
+    }
+
+    /// A page of older messages came: the newest ones, or those before the oldest that was held.
+    pub fn take_history(&mut self, id: ConversationId, before: Option<Seq>, page: HistoryResult) {
+        self.rooms.entry(id).or_default().take_history(before, page);
+    }
+
+    /// A message was given to the link.
+    pub fn sending(&mut self, params: SendParams) {
+        self.happened += 1;
+        let room = self.rooms.entry(params.conversation_id).or_default();
+        room.set_used(self.happened);
+        room.sending(params);
+    }
+
+    /// A message was acknowledged: from here on it stands at its place.
+    pub fn sent(&mut self, id: ConversationId, name: &ClientMsgId, result: SendResult) {
+        if let (Some(me), Some(room)) = (self.me.clone(), self.rooms.get_mut(&id)) {
+            room.sent(me, name, result);
+        }
+    }
+
+    /// A message was refused, or its link ended.
+    pub fn failed(&mut self, id: ConversationId, name: &ClientMsgId, reason: String) {
+        if let Some(room) = self.rooms.get_mut(&id) {
+            room.failed(name, reason);
+        }
+    }
+
+    /// Takes the oldest message that failed out of its place, to be sent again under the same name.
+    pub fn take_failed(&mut self, id: ConversationId) -> Option<SendParams> {
+        self.rooms.get_mut(&id)?.take_failed()
+    }
+
+    /// Somebody looks at the newest messages of the conversation.
+    pub fn mark_read(&mut self, id: ConversationId) {
+        if let Some(room) = self.rooms.get_mut(&id) {
+            room.mark_read();
+        }
+    }
+
+    /// What was held is void: the database is another one. Messages that were not acknowledged stay. Until
+    /// [`View::settled`], what comes is what was there before.
+    pub fn reset(&mut self) {
+        self.is_refilling = true;
+        self.rooms.retain(|_, room| {
+            room.forget();
+            !room.outgoing().is_empty()
+        });
+    }
+
+    /// Everything that came since the reset was there before.
+    pub fn settled(&mut self) {
+        if std::mem::take(&mut self.is_refilling) {
+            self.rooms.values_mut().for_each(Room::mark_read);
+        }
+    }
+
+    /// A conversation.
+    pub fn room(&self, id: ConversationId) -> Option<&Room> {
+        self.rooms.get(&id)
+    }
+
+    /// All conversations, the most recently used first.
+    pub fn rooms(&self) -> Vec<(ConversationId, &Room)> {
+        let mut rooms: Vec<_> = self.rooms.iter().map(|(id, room)| (*id, room)).collect();
+        rooms.sort_by_key(|(id, room)| std::cmp::Reverse((room.used(), *id)));
+        rooms
+    }
+
+    /// How many messages of others in the conversation were not looked at.
+    pub fn unread(&self, id: ConversationId) -> usize {
+        self.rooms.get(&id).map_or(0, |room| room.unread(|message| self.is_mine(message)))
+    }
+
+    /// Own messages that are not acknowledged and have not failed.
+    pub fn unacknowledged(&self) -> usize {
+        let is_open = |outgoing: &&Outgoing| outgoing.state == OutgoingState::Sending;
+        self.rooms.values().map(|room| room.outgoing().iter().filter(is_open).count()).sum()
+    }
+
+    /// Names that were seen, for completion: those of the conversation first, the latest first.
+    pub fn names(&self, first: Option<ConversationId>) -> Vec<String> {
+        let (mut names, mut rooms) = (Vec::new(), self.rooms());
+        rooms.sort_by_key(|(id, _)| Some(*id) != first);
+        for (_, room) in rooms {
+            let peer = room.conversation().and_then(|conversation| conversation.peer.as_ref());
+            for account in peer.into_iter().chain(room.messages().rev().map(|message| &message.sender)) {
+                let name = account.username.to_string();
+                if self.me.as_ref() != Some(account) && !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        names
+    }
+
+    /// Whether the account that looks sent it.
+    pub fn is_mine(&self, message: &Message) -> bool {
+        self.me.as_ref().is_some_and(|me| me.account_id == message.sender.account_id)
+    }
+}
+
+#[cfg(test)]
+mod tests;
