@@ -1,6 +1,7 @@
 //! `posthouse`: Posthouse from a terminal.
 
 mod cli;
+mod screen;
 
 use std::process::ExitCode;
 

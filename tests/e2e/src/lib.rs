@@ -8,6 +8,7 @@ pub mod binaries;
 mod device;
 pub mod http;
 mod log;
+pub mod pty;
 pub mod random;
 pub mod raw;
 mod server;

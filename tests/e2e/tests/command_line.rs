@@ -87,10 +87,33 @@ fn listen_shows_messages_as_they_come_until_interrupted() {
     let said = text.ended();
     assert_eq!(said.code, Some(0), "an interrupt is how it ends: {said:?}");
 
+    // A server that was away is no end, and nothing is missing or doubled behind it.
+    let address = server.address();
     server.stop();
-    let said = json.ended();
-    assert_eq!(said.code, Some(1), "{said:?}");
-    assert_eq!(said.err, "posthouse: the server is restarting");
+    json.err.find(|line| line.contains("offline").then_some(())).expect("it says so");
+    let _server = Server::start(site.command_at(address), site.admin_socket()).expect("the server starts again");
+    anna.run(&["send", "ben", "after the restart"]).ok();
+    json.out.find(|line| line.contains("after the restart").then_some(())).expect("the message");
+    assert_eq!(json.out.text().matches("after the restart").count(), 1);
+    for line in json.out.text().lines().chain(json.err.text().lines()) {
+        serde_json::from_str::<Value>(line).expect("an object a line, also for what is said about the connection");
+    }
+    json.interrupt();
+    assert_eq!(json.ended().code, Some(0));
+}
+
+#[test]
+fn completions_are_scripts_that_their_shells_read() {
+    let site = Site::new();
+    let terminal = Terminal::new(site.path("anyone"));
+    for shell in ["bash", "zsh", "fish", "powershell"] {
+        let script = terminal.run(&["completions", shell]).ok();
+        assert!(script.contains("posthouse") && script.contains("conversations"), "{shell}: {script}");
+    }
+    let script = terminal.run(&["completions", "bash"]).ok();
+    let script = format!("{script}\ncomplete -p posthouse");
+    let read = std::process::Command::new("bash").args(["--norc", "-c", &script]).output().expect("bash runs");
+    assert!(String::from_utf8_lossy(&read.stdout).contains("_posthouse"), "{read:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use posthouse_e2e::http::{self, RawEvents};
 use posthouse_e2e::raw::RawSocket;
 use posthouse_e2e::terminal::Terminal;
 use posthouse_e2e::wait::within;
-use posthouse_e2e::{Device, PASSWORD, Site};
+use posthouse_e2e::{Device, PASSWORD, Server, Site};
 use posthouse_protocol::{Event, NewBody, Push, Send, SendParams, close, limits};
 use serde_json::json;
 use tokio::io::{AsyncWriteExt, BufReader};
@@ -342,9 +342,15 @@ fn the_command_works_by_event_stream() {
         listening.out.text().contains("are you there?").then_some(())
     });
     assert!(ben.run(&["read", "anna", "--transport", "sse"]).ok().contains("  anna: are you there?"));
+    let address = server.address();
     server.stop();
+    listening.err.find(|line| line.contains("offline").then_some(())).expect("it says so");
+    let _server = Server::start(site.command_at(address), site.admin_socket()).expect("the server starts again");
+    anna.run(&["send", "--transport", "sse", "ben", "welcome back"]).ok();
+    listening.out.find(|line| line.contains("welcome back").then_some(())).expect("the message");
+    listening.interrupt();
     let said = listening.ended();
-    assert_eq!((said.code, said.err.as_str()), (Some(1), "posthouse: the server is restarting"));
+    assert_eq!((said.code, said.out.matches("welcome back").count()), (Some(0), 1), "{said:?}");
     let said = anna.run(&["--transport", "pigeon", "conversations"]);
     assert!(said.code == Some(2) && said.err.contains("websocket or sse"), "{said:?}");
 }

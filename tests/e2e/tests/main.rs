@@ -3,6 +3,7 @@
 
 mod admin_socket;
 mod catching_up;
+mod chat;
 mod command_line;
 mod damaged_database;
 mod durability;

@@ -1,7 +1,9 @@
 //! Commands that talk to a server as an account.
 
 use anyhow::{Context, bail};
-use posthouse_client::{Client, ClientError, Events, Login, ServerUrl, Transport, new_client_msg_id};
+use posthouse_client::{
+    Client, ClientError, Events, Item, Link, Login, ServerUrl, Start, Transport, new_client_msg_id,
+};
 use posthouse_protocol::{
     Connect, ConnectParams, ConversationId, ConversationsDirect, ConversationsDirectParams, ConversationsList,
     ConversationsListParams, ErrorCode, Event, History, HistoryParams, LoginParams, NewBody, Send, SendParams,
@@ -10,6 +12,7 @@ use posthouse_protocol::{
 
 use super::output::Output;
 use super::{Command, password};
+use crate::screen;
 
 pub async fn run(command: Command, transport: Transport, output: Output) -> anyhow::Result<()> {
     match command {
@@ -18,8 +21,15 @@ pub async fn run(command: Command, transport: Transport, output: Output) -> anyh
         }
         Command::Send { to, text } => send(transport, to, text.join(" "), output).await,
         Command::Read { with, limit } => read(transport, with, limit, output).await,
+        Command::Chat { with } => {
+            if matches!(output, Output::Json) {
+                bail!("chat is for people: for programs there is `posthouse listen --json`");
+            }
+            screen::run(transport, with).await
+        }
         Command::Listen => listen(transport, output).await,
         Command::Conversations => conversations(transport, output).await,
+        Command::Completions { .. } => unreachable!("it needs no server and was carried out before"),
         #[cfg(unix)]
         Command::User(_) => unreachable!("it needs no server and was carried out before"),
     }
@@ -85,31 +95,53 @@ async fn conversations(transport: Transport, output: Output) -> anyhow::Result<(
 
 /// Until interrupted: that is its ordinary end, and works also where a script started it with the signal ignored.
 async fn listen(transport: Transport, output: Output) -> anyhow::Result<()> {
-    let (_client, mut events) = connect(transport).await?;
+    let login = Login::load()?;
+    let (_link, mut inbox) = Link::start_by(transport, login.server.clone(), login.token.clone(), Start::Now);
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(interrupted);
-    output.listening();
+    let mut was_online = false;
     loop {
-        let push = tokio::select! {
-            push = events.next() => push,
+        let item = tokio::select! {
+            item = inbox.next() => item,
             caught = &mut interrupted => return caught.context("can't wait for an interrupt"),
         };
-        match push.map(|push| push.event) {
-            Some(Event::Message(message)) => output.message(&message),
-            Some(Event::Restarting(_)) => bail!("the server is restarting"),
+        match item {
+            Some(Item::Event(push)) => {
+                if let Event::Message(message) = push.event {
+                    output.message(&message);
+                }
+            }
+            Some(Item::Online) if was_online => output.online_again(),
+            Some(Item::Online) => {
+                was_online = true;
+                output.listening();
+            }
+            // What never was there is rather a wrong address than a server that comes back.
+            Some(Item::Offline { error, .. }) if !was_online && error.retry_after_ms().is_none() => {
+                return Err(error.into());
+            }
+            Some(Item::Offline { error, retry_in }) => output.offline(&error, retry_in),
+            Some(Item::Reset) => bail!("the server's database is another one: listen again"),
+            Some(Item::LoggedOut) => bail!(logged_out(&login)),
+            Some(Item::At(_)) => {}
             None => bail!("the connection to the server ended"),
         }
     }
+}
+
+/// What to do where the log-in is no longer valid.
+pub fn logged_out(login: &Login) -> String {
+    format!("this device is logged out: run `posthouse login --server {} {}`", login.server, login.username)
 }
 
 /// A connected session of the kept log-in.
 async fn connect(transport: Transport) -> anyhow::Result<(Client, Events)> {
     let login = Login::load()?;
     let (client, events) = Client::open_by(&login.server, transport).await?;
-    match client.call::<Connect>(&ConnectParams { token: login.token, resume: None }).await {
+    match client.call::<Connect>(&ConnectParams { token: login.token.clone(), resume: None }).await {
         Ok(_) => Ok((client, events)),
         Err(ClientError::Refused(error)) if error.code == ErrorCode::TokenInvalid => {
-            bail!("this device is logged out: run `posthouse login --server {} {}`", login.server, login.username)
+            bail!(logged_out(&login))
         }
         Err(error) => Err(error.into()),
     }

@@ -6,15 +6,23 @@ mod output;
 mod user;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use posthouse_client::{ServerUrl, Transport};
 use posthouse_protocol::Username;
 
 use output::Output;
 
+pub use chat::logged_out;
+pub use output::{NEWER_KIND, title};
+
+/// Said at the end of the help.
+const EXIT_STATUS: &str = "\
+Exit status: 0 done; 1 it could not be done, and one line on standard error says why; 2 the command line is wrong.";
+
 /// Chat on your own Posthouse server.
 #[derive(Parser)]
-#[command(name = "posthouse", version)]
+#[command(name = "posthouse", version, after_help = EXIT_STATUS)]
 struct Arguments {
     /// One JSON object a line instead of text
     #[arg(long, global = true)]
@@ -57,10 +65,20 @@ enum Command {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
     },
-    /// Show messages as they come, until interrupted
+    /// Chat in this terminal; F1 shows the keys
+    Chat {
+        /// Whom or what with: a user name, a title, or '#7'
+        with: Option<String>,
+    },
+    /// Show messages as they come, until interrupted; goes on when the server or the network was away
     Listen,
     /// List your conversations
     Conversations,
+    /// Print the completions of a shell: posthouse completions bash > ~/.local/share/bash-completion/completions/posthouse
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
     /// Look after accounts, on the server's own machine
     #[cfg(unix)]
     #[command(subcommand)]
@@ -74,11 +92,22 @@ pub fn run() -> anyhow::Result<()> {
     match arguments.command {
         #[cfg(unix)]
         Command::User(command) => user::run(command, output),
+        Command::Completions { shell } => {
+            output::print(&completions(shell));
+            Ok(())
+        }
         other => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(chat::run(other, arguments.transport, output))
         }
     }
+}
+
+/// The script that teaches a shell to complete this command.
+fn completions(shell: Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "posthouse", &mut script);
+    script
 }
 
 /// A password from standard input, or asked for at the terminal without showing it.

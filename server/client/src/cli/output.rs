@@ -1,15 +1,18 @@
 //! How results are shown: text for people, one JSON object a line for programs.
 
 use std::io::Write as _;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use posthouse_client::Login;
+use posthouse_client::{ClientError, Login};
 use posthouse_protocol::{Account, Conversation, Message, SendResult, TimestampMs};
 use serde_json::json;
 
+use crate::screen::printable;
+
 /// Stands for a message that this version can't show.
-const NEWER_KIND: &str = "(a kind of message that a newer version shows)";
+pub const NEWER_KIND: &str = "(a kind of message that a newer version shows)";
 
 #[derive(Clone, Copy)]
 pub enum Output {
@@ -56,6 +59,26 @@ impl Output {
         }
     }
 
+    /// On standard error, for people and programs: what is not there yet comes when there is a connection again.
+    pub fn offline(self, error: &ClientError, retry_in: Duration) {
+        let s = retry_in.as_millis().div_ceil(1000);
+        match self {
+            Self::Text => eprintln!("posthouse: {error}; trying again in {s} s"),
+            Self::Json => {
+                let retry_in_ms = u64::try_from(retry_in.as_millis()).unwrap_or(u64::MAX);
+                eprintln!("{}", json!({ "offline": error.to_string(), "retry_in_ms": retry_in_ms }));
+            }
+        }
+    }
+
+    /// On standard error: from here on it is live again.
+    pub fn online_again(self) {
+        match self {
+            Self::Text => eprintln!("posthouse: connected again"),
+            Self::Json => eprintln!("{}", json!({ "online": true })),
+        }
+    }
+
     pub fn account(self, account: &Account, made_up_password: Option<&str>) {
         match (self, made_up_password) {
             (Self::Text, None) => say(&format!("Account {} made.", account.username)),
@@ -80,9 +103,14 @@ fn print_json<T: serde::Serialize>(value: &T) {
     say(&serde_json::to_string(value).expect("wire types have string keys"));
 }
 
-/// Writes a line, or ends the command: quietly where nobody reads any more (`posthouse read ben | head -1`).
 fn say(line: &str) {
-    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+    print(format!("{line}\n").as_bytes());
+}
+
+/// Writes, or ends the command: quietly where nobody reads any more (`posthouse read ben | head -1`).
+pub fn print(bytes: &[u8]) {
+    let written = std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush());
+    if let Err(error) = written {
         if error.kind() == std::io::ErrorKind::BrokenPipe {
             std::process::exit(0);
         }
@@ -92,7 +120,7 @@ fn say(line: &str) {
 }
 
 /// What a conversation is called.
-fn title(conversation: &Conversation) -> String {
+pub fn title(conversation: &Conversation) -> String {
     match &conversation.peer {
         Some(peer) => peer.username.to_string(),
         None => format!("conversation {}", conversation.conversation_id),
@@ -108,20 +136,9 @@ fn local_time(time: TimestampMs) -> String {
     )
 }
 
-/// A text without control characters, so that a message can't steer the reader's terminal.
-fn printable(text: &str) -> String {
-    let shown = |c: char| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
-    text.chars().map(shown).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_message_cannot_steer_the_terminal() {
-        assert_eq!(printable("a\u{1b}[2Jb\r\nc 你好"), "a\u{fffd}[2Jb\u{fffd}\nc 你好");
-    }
 
     #[test]
     fn a_time_beyond_the_calendar_is_said_to_be_none() {

@@ -1,0 +1,86 @@
+//! What Tab makes of the beginning of a name.
+
+use super::text::cut;
+
+/// Commands, as far as they have to be told apart.
+const COMMANDS: [&str; 4] = ["/help ", "/open ", "/quit ", "/resend "];
+
+/// The ends that a word can have; Tab goes round them.
+pub struct Completion {
+    candidates: Vec<String>,
+    index: usize,
+    replaced_len: usize,
+}
+
+impl Completion {
+    /// Of the word before the cursor; none where no name begins so.
+    pub fn of(before: &str, names: &[String]) -> Option<Self> {
+        let (begin, is_whole) = match before.strip_prefix("/open ").or_else(|| before.strip_prefix("/o ")) {
+            Some(name) => (name, true),
+            None => (before.rsplit(char::is_whitespace).next()?, false),
+        };
+        let (mark, word) = match begin.strip_prefix('@') {
+            Some(word) => ("@", word),
+            None => ("", begin),
+        };
+        if word.is_empty() && mark.is_empty() && !is_whole {
+            return None;
+        }
+        let word = word.to_lowercase();
+        let fits = |name: &&String| name.to_lowercase().starts_with(&word);
+        let mut candidates: Vec<String> = names.iter().filter(fits).map(|name| format!("{mark}{name} ")).collect();
+        if before.starts_with('/') && begin.len() == before.len() {
+            candidates = COMMANDS.iter().filter(|it| it.starts_with(before)).map(|it| (*it).to_owned()).collect();
+        }
+        if candidates.is_empty() {
+            return None;
+        }
+        Some(Self { candidates, index: 0, replaced_len: begin.len() })
+    }
+
+    /// The one after, or before.
+    pub fn next(mut self, by: isize) -> Self {
+        self.replaced_len = self.text().len();
+        let len = self.candidates.len();
+        self.index = (self.index + len).saturating_add_signed(by) % len;
+        self
+    }
+
+    /// How many bytes before the cursor it takes the place of.
+    pub fn replaced_len(&self) -> usize {
+        self.replaced_len
+    }
+
+    pub fn text(&self) -> &str {
+        &self.candidates[self.index]
+    }
+
+    /// What there is to choose from, where it is more than one.
+    pub fn choices(&self, columns: usize) -> Option<String> {
+        let all: Vec<&str> = self.candidates.iter().map(|candidate| candidate.trim()).collect();
+        (all.len() > 1).then(|| cut(&all.join("  "), columns))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tab_goes_round_the_names_that_begin_so() {
+        let names = ["anna", "andré", "ben", "王小明", "Board of 7"].map(ToOwned::to_owned);
+        let first = Completion::of("hi @An", &names).expect("two names");
+        assert_eq!((first.text(), first.replaced_len()), ("@anna ", 3));
+        assert_eq!(first.choices(80).as_deref(), Some("@anna  @andré"));
+        let second = first.next(1);
+        assert_eq!((second.text(), second.replaced_len()), ("@andré ", 6));
+        assert_eq!(second.next(1).next(-1).text(), "@andré ");
+        assert_eq!(Completion::of("王", &names).expect("a name").text(), "王小明 ");
+        assert_eq!(Completion::of("/open board o", &names).expect("a title").text(), "Board of 7 ");
+        assert_eq!(Completion::of("/op", &names).expect("a command").text(), "/open ");
+        assert_eq!(Completion::of("/open ", &names).expect("all").candidates.len(), 5);
+        for none in ["", "hi ", "x", "/x"] {
+            assert!(Completion::of(none, &names).is_none(), "{none}");
+        }
+    }
+}
