@@ -8,10 +8,6 @@ use posthouse_server::config::Config;
 use posthouse_server::scheduling;
 use tokio::runtime::{Builder, Runtime};
 
-/// A message is allocated by one thread and freed by another, which is what this allocator is quick at.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// How long blocking work (a password hash, a read) may delay the end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
