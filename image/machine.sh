@@ -18,7 +18,8 @@ check_namespace() {
   local restriction=/proc/sys/kernel/apparmor_restrict_unprivileged_userns user
   ((EUID != 0)) || return 0
   ! in_namespace unshare --mount --propagation private -- true 2>/dev/null || return 0
-  user=$(id --user --name 2>/dev/null || id --user)
+  # For an id without a name it prints the id, and fails.
+  user=$(id --user --name 2>/dev/null) || true
   [[ ! -e $restriction || $(<"$restriction") == 0 ]] \
     || fail "this machine keeps user namespaces from $user; as root, run: sysctl kernel.apparmor_restrict_unprivileged_userns=0"
   { grep --quiet "^$user:" /etc/subuid && grep --quiet "^$user:" /etc/subgid; } 2>/dev/null \
