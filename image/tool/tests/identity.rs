@@ -1,10 +1,11 @@
-//! What gives the box its identity, run as it is on the image, on folders that stand for the box's. systemctl is a stand-in:
-//! there is no journald of this box to start again.
+//! What gives the box its identity and its time, run as it is on the image, on folders that stand for the box's. systemctl and date
+//! are stand-ins: there is no journald of this box to start again, and this machine's clock is nobody's to set.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 mod fixture;
 use fixture::{checkout, run};
@@ -23,9 +24,11 @@ impl House {
         for folder in ["data", "run/log/journal", "run/posthouse-data", "bin"] {
             fs::create_dir_all(house.at(folder)).expect("folder");
         }
-        fs::write(house.at("bin/systemctl"), "#!/bin/sh\necho \"$@\" >>\"$POSTHOUSE_ROOT/systemctl\"\n")
-            .expect("write");
-        fs::set_permissions(house.at("bin/systemctl"), fs::Permissions::from_mode(0o755)).expect("mode");
+        for program in ["systemctl", "date"] {
+            let place = house.at("bin").join(program);
+            fs::write(&place, "#!/bin/sh\necho \"$@\" >>\"$POSTHOUSE_ROOT/${0##*/}\"\n").expect("write");
+            fs::set_permissions(&place, fs::Permissions::from_mode(0o755)).expect("mode");
+        }
         house
     }
 
@@ -51,10 +54,27 @@ impl House {
         if is_mounted {
             fs::create_dir_all(server).expect("folder");
         }
+        // What lies in /run is this boot's alone.
+        let _ = fs::remove_file(self.at("run/posthouse-data/invented-id"));
+        self.identity(&[]);
+        // As the condition of posthouse-log.service has it.
+        if self.at("run/posthouse-data/invented-id").exists() {
+            self.identity(&["log"]);
+        }
+    }
+
+    fn identity(&self, arguments: &[&str]) {
         let mut command = Command::new(checkout().join("overlays/common/usr/lib/posthouse/identity"));
         let path = format!("{}:{}", self.at("bin").display(), std::env::var("PATH").expect("PATH"));
-        command.env("PATH", path).env("POSTHOUSE_ROOT", self.folder.path());
+        command.args(arguments).env("PATH", path).env("POSTHOUSE_ROOT", self.folder.path());
         run(command.env("RUNTIME_DIRECTORY", self.at("run/posthouse-data")));
+    }
+
+    /// What systemd-timesyncd leaves: a file whose time is the last known one.
+    fn keep_time(&self, time: SystemTime) {
+        fs::create_dir_all(self.at("data/system/systemd/timesync")).expect("folder");
+        let clock = fs::File::create(self.at("data/system/systemd/timesync/clock")).expect("the file");
+        clock.set_modified(time).expect("its time");
     }
 }
 
@@ -68,6 +88,17 @@ fn the_first_boot_s_id_is_the_box_s_for_ever() {
     assert_eq!(house.read("run/machine-id"), FIRST);
     assert!(house.at("run/log/journal").join(FIRST).is_dir(), "the log goes on under the kept id");
     assert_eq!(house.read("systemctl"), "--no-block try-restart systemd-journald.service");
+}
+
+#[test]
+fn the_clock_never_runs_behind_the_last_known_time() {
+    let house = House::new();
+    house.keep_time(SystemTime::now() - Duration::from_secs(60));
+    house.boot(FIRST, true);
+    assert_eq!(house.read("date"), "", "a clock that is ahead is left alone");
+    house.keep_time(SystemTime::UNIX_EPOCH + Duration::new(4_000_000_000, 250_000_000));
+    house.boot(SECOND, true);
+    assert_eq!(house.read("date"), "--set=@4000000000.250000000");
 }
 
 #[test]
