@@ -33,8 +33,10 @@ impl Builder {
 
     /// image/build, or a shell's words about it, with Debian's mirror somewhere.
     fn command(&self, program: &str, mirror: &str) -> Command {
-        let mut command = Command::new(program);
+        let mut command = Command::new("env");
         command
+            // Whoever starts the tests in the background of a script has them ignore it, and with them all that they start.
+            .args(["--default-signal=INT", program])
             .current_dir(checkout())
             .envs([
                 ("BASE", "debian"),
