@@ -4,7 +4,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use posthouse_protocol::admin::{AccountAdd, AccountAddParams};
+use posthouse_protocol::admin::{
+    AccountAdd, AccountAddParams, GroupEverybody, GroupEverybodyParams, GroupEverybodyResult,
+};
 use posthouse_protocol::{Account, Incoming, Method, Request, RequestId};
 
 use crate::ClientError;
@@ -37,6 +39,14 @@ impl Admin {
     /// `Refused` with `already_exists` or `invalid_params`.
     pub fn add_account(&mut self, params: &AccountAddParams) -> Result<Account, ClientError> {
         self.call::<AccountAdd>(params)
+    }
+
+    /// Makes the group that every account is in, or completes it.
+    ///
+    /// # Errors
+    /// `Refused` with `not_found` where there is no such owner.
+    pub fn group_for_everybody(&mut self, params: &GroupEverybodyParams) -> Result<GroupEverybodyResult, ClientError> {
+        self.call::<GroupEverybody>(params)
     }
 
     fn call<M: Method>(&mut self, params: &M::Params) -> Result<M::Result, ClientError> {

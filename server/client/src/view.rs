@@ -9,7 +9,8 @@ mod room;
 use std::collections::BTreeMap;
 
 use posthouse_protocol::{
-    Account, ClientMsgId, Conversation, ConversationId, Event, HistoryResult, Message, SendParams, SendResult, Seq,
+    Account, Body, ClientMsgId, Conversation, ConversationId, Event, HistoryResult, Message, SendParams, SendResult,
+    Seq,
 };
 
 pub use room::{Outgoing, OutgoingState, Place, Room};
@@ -49,12 +50,25 @@ impl View {
         room.describe(conversation);
     }
 
-    /// Something happened. Answers the conversation that has to be asked for, where it is in one that is not listed yet.
+    /// Something happened. Answers the conversation that has to be asked for, where it is in one that is not
+    /// listed yet, or that has changed.
     pub fn take(&mut self, event: &Event) -> Option<ConversationId> {
-        match event {
+        let unlisted = match event {
             Event::Message(message) => self.take_message(message.clone()),
+            Event::ConversationAdded(added) => {
+                self.happened += 1;
+                self.rooms.entry(added.conversation_id).or_default().set_used(self.happened);
+                Some(added.conversation_id)
+            }
+            Event::ConversationUpdated(updated) => Some(updated.conversation_id),
+            Event::ConversationRemoved(removed) => {
+                self.rooms.remove(&removed.conversation_id);
+                None
+            }
             Event::Restarting(_) => None,
-        }
+        };
+        // What comes again is listed once it is whole.
+        unlisted.filter(|_| !self.is_refilling)
     }
 
     fn take_message(&mut self, message: Message) -> Option<ConversationId> {
@@ -139,9 +153,11 @@ impl View {
         rooms
     }
 
-    /// How many messages of others in the conversation were not looked at.
+    /// How many messages of others in the conversation were not looked at; what only tells who came and went is
+    /// none.
     pub fn unread(&self, id: ConversationId) -> usize {
-        self.rooms.get(&id).map_or(0, |room| room.unread(|message| self.is_mine(message)))
+        let is_nothing_new = |message: &Message| self.is_mine(message) || matches!(message.body, Body::System(_));
+        self.rooms.get(&id).map_or(0, |room| room.unread(is_nothing_new))
     }
 
     /// Own messages that are not acknowledged and have not failed.

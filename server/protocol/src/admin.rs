@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Account, Method, Username};
+use crate::{Account, ConversationId, HistoryAccess, Method, Title, Username};
 
 /// Longest line, in bytes.
 pub const LINE_LEN_MAX: usize = 4096;
@@ -31,4 +31,38 @@ impl std::fmt::Debug for AccountAddParams {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AccountAddParams").field("username", &self.username).finish_non_exhaustive()
     }
+}
+
+/// Makes the group that every account is in, now and later; where there is one, it completes that one.
+pub enum GroupEverybody {}
+
+impl Method for GroupEverybody {
+    const NAME: &'static str = "group.everybody";
+    type Params = GroupEverybodyParams;
+    type Result = GroupEverybodyResult;
+}
+
+/// Parameters of `group.everybody`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupEverybodyParams {
+    /// What it is to be called.
+    pub title: Title,
+    /// Who is to own it.
+    pub owner: Username,
+    /// Whether only the owner and admins may send; by default all may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub announcement_only: Option<bool>,
+    /// What newcomers see; by default `all`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<HistoryAccess>,
+}
+
+/// Result of `group.everybody`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupEverybodyResult {
+    /// Names the group in the other methods.
+    pub conversation_id: ConversationId,
+    /// How many accounts were not in it before.
+    pub added: u64,
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::method::methods;
-use crate::{Account, ConversationId, PageToken, Seq, Username};
+use crate::{Account, ConversationId, GroupInfo, PageToken, Seq, Username};
 
 methods! {
     /// The account's conversations, the most recently used first, page by page.
@@ -24,6 +24,9 @@ pub struct Conversation {
     /// The other member of a direct conversation; oneself, in a conversation with oneself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<Account>,
+    /// Of a group: what it is beside a conversation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupInfo>,
     /// The `seq` of its newest message; 0 while there is none.
     pub last_seq: Seq,
 }
@@ -34,6 +37,8 @@ pub struct Conversation {
 pub enum ConversationKind {
     /// Of two accounts, or of one with itself.
     Direct,
+    /// Of any number, with a title, an owner and admins.
+    Group,
     /// A kind of a later version.
     #[serde(other)]
     Unknown,

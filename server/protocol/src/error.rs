@@ -23,6 +23,10 @@ pub enum ErrorCode {
     TokenInvalid,
     /// It does not exist, or it is not for this account to see.
     NotFound,
+    /// The account's role does not allow it.
+    Forbidden,
+    /// There are as many as there may be.
+    LimitReached,
     /// The name is taken already.
     AlreadyExists,
     /// The `client_msg_id` was used before for another message.

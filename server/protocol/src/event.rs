@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Cursor, Message};
+use crate::{ConversationAdded, ConversationRemoved, ConversationUpdated, Cursor, Message};
 
 /// An event with its place in the stream. What is durable has one and can be had again by `sync`; what is
 /// not is lost with the connection.
@@ -22,6 +22,12 @@ pub struct Push {
 pub enum Event {
     /// A message of one of the account's conversations, after it became durable.
     Message(Message),
+    /// The account is in a conversation from now on.
+    ConversationAdded(ConversationAdded),
+    /// A group's title or settings have changed, or the account's role in it.
+    ConversationUpdated(ConversationUpdated),
+    /// The account is in a conversation no longer.
+    ConversationRemoved(ConversationRemoved),
     /// The server is about to close this connection and to come back.
     Restarting(Restarting),
 }

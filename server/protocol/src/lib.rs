@@ -14,18 +14,21 @@ mod conversations;
 mod envelope;
 mod error;
 mod event;
+mod groups;
 mod ids;
 pub mod limits;
 mod messages;
 mod method;
 mod name;
 mod session;
+mod title;
 
 pub use accounts::*;
 pub use conversations::*;
 pub use envelope::{Incoming, Outgoing, Request, RequestHead};
 pub use error::{ErrorBody, ErrorCode};
 pub use event::{Event, Push, Pushed, Restarting};
+pub use groups::*;
 pub use ids::{
     AccountId, ClientMsgId, ConversationId, Cursor, Epoch, MessageId, PageToken, RequestId, Seq, SessionId,
     TimestampMs, Token,
@@ -34,6 +37,7 @@ pub use messages::*;
 pub use method::{Empty, Method};
 pub use name::{NameError, Username};
 pub use session::*;
+pub use title::{Title, TitleError};
 
 /// Where the WebSocket is.
 pub const WEBSOCKET_PATH: &str = "/ws";

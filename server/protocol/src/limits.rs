@@ -21,6 +21,19 @@ pub const PASSWORD_CHARS_MIN: usize = 8;
 /// Longest password, in bytes; bounds the work of one hash.
 pub const PASSWORD_LEN_MAX: usize = 256;
 
+/// Longest title of a group, in characters.
+pub const TITLE_CHARS_MAX: usize = 100;
+
+/// Most members of a group; the one for everybody has as many as there are accounts.
+pub const GROUP_MEMBERS_MAX: usize = 2000;
+
+/// Most members that one request adds: their names fit one message, and their records one group of the store's log.
+pub const MEMBERS_CHANGE_MAX: usize = 100;
+
+/// How many stays in one conversation an account's view of it is made of; who comes back more often than that
+/// sees the oldest no longer.
+pub const STAYS_MAX: usize = 32;
+
 /// Longest name of a device, in characters.
 pub const DEVICE_NAME_CHARS_MAX: usize = 64;
 

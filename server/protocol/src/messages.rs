@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::method::methods;
-use crate::{Account, ClientMsgId, ConversationId, MessageId, Seq, TimestampMs};
+use crate::{Account, ClientMsgId, ConversationId, MessageId, Seq, SystemBody, TimestampMs};
 
 methods! {
     /// Sends a message. The answer comes after it is on the disk, and not before.
@@ -37,7 +37,7 @@ impl Message {
     pub fn text(&self) -> Option<&str> {
         match &self.body {
             Body::Text { text } => Some(text),
-            Body::Unknown(_) => None,
+            Body::System(_) | Body::Unknown(_) => None,
         }
     }
 }
@@ -51,6 +51,8 @@ pub enum Body {
         /// What was written.
         text: String,
     },
+    /// What happened to a group, in its place among what was said.
+    System(SystemBody),
     /// A kind that this version does not know: to be shown as "a newer kind of message".
     #[serde(untagged)]
     Unknown(serde_json::Map<String, serde_json::Value>),

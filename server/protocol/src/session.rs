@@ -95,6 +95,10 @@ pub struct LimitsInfo {
     pub history_limit_max: u32,
     /// See [`limits::SYNC_LIMIT_MAX`].
     pub sync_limit_max: u32,
+    /// See [`limits::GROUP_MEMBERS_MAX`].
+    pub group_members_max: usize,
+    /// See [`limits::MEMBERS_CHANGE_MAX`].
+    pub members_change_max: usize,
     /// See [`limits::REQUESTS_IN_FLIGHT_MAX`].
     pub requests_in_flight_max: usize,
 }
@@ -106,6 +110,8 @@ impl LimitsInfo {
         text_len_max: limits::TEXT_LEN_MAX,
         history_limit_max: limits::HISTORY_LIMIT_MAX,
         sync_limit_max: limits::SYNC_LIMIT_MAX,
+        group_members_max: limits::GROUP_MEMBERS_MAX,
+        members_change_max: limits::MEMBERS_CHANGE_MAX,
         requests_in_flight_max: limits::REQUESTS_IN_FLIGHT_MAX,
     };
 }

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use posthouse_protocol::{
-    Connect, ConversationsDirect, ConversationsGet, ConversationsList, ErrorCode, History, Incoming, Login, Method,
-    Ping, Pushed, RequestHead, RequestId, Send, Sync, admin,
+    Connect, ConversationsAdd, ConversationsCreate, ConversationsDirect, ConversationsGet, ConversationsLeave,
+    ConversationsList, ConversationsMembers, ConversationsRemove, ConversationsRole, ConversationsUpdate, ErrorCode,
+    History, Incoming, Login, Method, Ping, Pushed, RequestHead, RequestId, Send, Sync, admin,
 };
 use serde_json::Value;
 
@@ -34,11 +35,19 @@ fn methods() -> HashMap<&'static str, Checks> {
         checks::<ConversationsDirect>(),
         checks::<ConversationsGet>(),
         checks::<ConversationsList>(),
+        checks::<ConversationsCreate>(),
+        checks::<ConversationsUpdate>(),
+        checks::<ConversationsMembers>(),
+        checks::<ConversationsAdd>(),
+        checks::<ConversationsRemove>(),
+        checks::<ConversationsRole>(),
+        checks::<ConversationsLeave>(),
         checks::<Send>(),
         checks::<Sync>(),
         checks::<History>(),
         checks::<Ping>(),
         checks::<admin::AccountAdd>(),
+        checks::<admin::GroupEverybody>(),
     ])
 }
 
@@ -97,6 +106,8 @@ fn every_error_code_stands_in_the_table() {
         LoginFailed,
         TokenInvalid,
         NotFound,
+        Forbidden,
+        LimitReached,
         AlreadyExists,
         Conflict,
         CursorExpired,

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use posthouse_protocol::admin::{AccountAdd, LINE_LEN_MAX};
-use posthouse_protocol::{Account, ErrorBody, ErrorCode, Method, Outgoing, RequestHead};
+use posthouse_protocol::admin::{AccountAdd, GroupEverybody, LINE_LEN_MAX};
+use posthouse_protocol::{ErrorBody, ErrorCode, Method, Outgoing, RequestHead};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -132,17 +133,31 @@ async fn answer(line: &[u8], router: &Router) -> String {
     frame(Some(head.id), result.as_deref())
 }
 
-async fn carry_out(head: &RequestHead<'_>, router: &Router) -> Result<Committed<Account>, ErrorBody> {
-    if head.method != AccountAdd::NAME {
-        return Err(ErrorBody::new(ErrorCode::UnknownMethod, "the administration socket knows account.add"));
+async fn carry_out(head: &RequestHead<'_>, router: &Router) -> Result<Committed<Value>, ErrorBody> {
+    match head.method.as_ref() {
+        AccountAdd::NAME => {
+            let params = head.params::<AccountAdd>()?;
+            let account = router.add_account(params.username, params.password).await?;
+            tracing::info!(account = account.account_id.0, "an account was made");
+            Ok(account.map(to_value))
+        }
+        GroupEverybody::NAME => {
+            let group = router.group_for_everybody(head.params::<GroupEverybody>()?).await?;
+            tracing::info!(conversation = group.conversation_id.0, added = group.added, "a group is for everybody");
+            Ok(group.map(to_value))
+        }
+        _ => {
+            let known = "the administration socket knows account.add and group.everybody";
+            Err(ErrorBody::new(ErrorCode::UnknownMethod, known))
+        }
     }
-    let params = head.params::<AccountAdd>()?;
-    let account = router.add_account(params.username, params.password).await?;
-    tracing::info!(account = account.account_id.0, "an account was made");
-    Ok(account)
 }
 
-fn frame(id: Option<posthouse_protocol::RequestId>, result: Result<&Account, &ErrorBody>) -> String {
+fn to_value<T: serde::Serialize>(result: T) -> Value {
+    serde_json::to_value(result).expect("results have string keys")
+}
+
+fn frame(id: Option<posthouse_protocol::RequestId>, result: Result<&Value, &ErrorBody>) -> String {
     let outgoing = match (id, result) {
         (Some(id), Ok(result)) => Outgoing::Result { id, result },
         (id, Err(error)) => Outgoing::Error { id, error },

@@ -47,6 +47,12 @@ impl Change for ConversationsDirect {
         let open = DirectOpen { account_id: caller.account_id, peer_id: peer.account_id };
         let kind = ConversationKind::Direct;
         let opened = inner.write(open).await?;
-        Ok(opened.map(|(conversation_id, last_seq)| Conversation { conversation_id, kind, peer: Some(peer), last_seq }))
+        Ok(opened.map(|(conversation_id, last_seq)| Conversation {
+            conversation_id,
+            kind,
+            peer: Some(peer),
+            group: None,
+            last_seq,
+        }))
     }
 }

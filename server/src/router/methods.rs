@@ -1,7 +1,9 @@
 //! The table of methods: each with what it is for the store and for the order of calls.
 
 use posthouse_protocol::{
-    Connect, ConversationsDirect, ConversationsGet, ConversationsList, History, Login, Ping, Send, Sync,
+    Connect, ConversationsAdd, ConversationsCreate, ConversationsDirect, ConversationsGet, ConversationsLeave,
+    ConversationsList, ConversationsMembers, ConversationsRemove, ConversationsRole, ConversationsUpdate, History,
+    Login, Ping, Send, Sync,
 };
 
 use super::call::{Entry, change, open, ordered, read};
@@ -17,6 +19,13 @@ const METHODS: &[Entry] = &[
     read::<ConversationsList>(),
     read::<ConversationsGet>(),
     change::<ConversationsDirect>(),
+    read::<ConversationsMembers>(),
+    change::<ConversationsCreate>(),
+    change::<ConversationsUpdate>(),
+    change::<ConversationsAdd>(),
+    change::<ConversationsRemove>(),
+    change::<ConversationsRole>(),
+    change::<ConversationsLeave>(),
 ];
 
 /// The method of that name.

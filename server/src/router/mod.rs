@@ -9,6 +9,7 @@
 mod accounts;
 mod call;
 mod conversations;
+mod groups;
 mod messages;
 mod methods;
 mod outbox;
@@ -124,7 +125,10 @@ fn invalid(message: impl Into<String>) -> ErrorBody {
 fn refused(refusal: Refusal) -> ErrorBody {
     let code = match refusal {
         Refusal::UsernameTaken => ErrorCode::AlreadyExists,
-        Refusal::NoSuchAccount | Refusal::NoSuchConversation => ErrorCode::NotFound,
+        Refusal::NoSuchAccount | Refusal::NoSuchConversation | Refusal::NoSuchMember => ErrorCode::NotFound,
+        Refusal::NotAllowed | Refusal::EverybodyStays => ErrorCode::Forbidden,
+        Refusal::NotAGroup | Refusal::Oneself => ErrorCode::InvalidParams,
+        Refusal::GroupFull => ErrorCode::LimitReached,
         Refusal::ClientMsgIdUsed => ErrorCode::Conflict,
     };
     ErrorBody::new(code, refusal.to_string())

@@ -36,14 +36,22 @@ use std::sync::Arc;
 use posthouse_protocol::Epoch;
 use tokio::sync::{mpsc, oneshot};
 
-pub use command::{AccountAdd, DeviceAdd, DirectOpen, MessageAppend, Refusal, Write};
+#[cfg(test)]
+use command::GroupsLeave;
+pub use command::{
+    AccountAdd, DeviceAdd, DirectOpen, EverybodyFill, EverybodyOpen, GroupCreate, GroupLeave, GroupRole, GroupUpdate,
+    MemberRemove, MembersAdd, MessageAppend, Refusal, Write,
+};
 pub use committed::Committed;
 pub use database::FILE_NAME;
 pub use record::{Origin, Published, Recipients, cursor, gseq};
+pub use rows::GroupSettings;
 pub use snapshot::{Snapshot, Which};
 
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod model_groups;
 #[cfg(test)]
 mod model_tests;
 

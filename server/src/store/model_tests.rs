@@ -2,21 +2,24 @@
 //!
 //! `POSTHOUSE_TEST_SEED` repeats a run.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use posthouse_protocol::{
-    AccountId, Body, ClientMsgId, ConversationId, Event, Message, NewBody, Restarting, Seq, TimestampMs, Username,
+    AccountId, Body, ClientMsgId, ConversationId, Event, MemberRole, Message, NewBody, Restarting, Seq, TimestampMs,
+    Username,
 };
 use serde_json::Value;
 
 use super::command::{Decision, Group, NewRecord};
 use super::crash_tests::{Random, seed};
+use super::model_groups::GroupModel;
 use super::record::{Audience, Origin, Place, Recipients, decode_json, decode_message};
 use super::rows::{Interval, MembershipRow, Row, RowKey};
-use super::{AccountAdd, DirectOpen, MessageAppend, Store, StoreParts, Which, Write};
+use super::{AccountAdd, DirectOpen, MessageAppend, Refusal, Store, StoreParts, Which, Write};
 
-const ACCOUNTS: u64 = 4;
+pub const ACCOUNTS: u64 = 4;
 const STEPS: u64 = 400;
 const ERASED: &str = "erased";
 
@@ -98,35 +101,57 @@ impl Write for ComeAndGo {
     }
 }
 
-struct Known {
-    gseq: u64,
-    audience: Audience,
-    /// Number and text, of a message.
-    message: Option<(u64, String)>,
+pub struct Known {
+    pub gseq: u64,
+    pub audience: Audience,
+    /// Number and text, of a message; for one of the system what happened.
+    pub message: Option<(u64, String)>,
+}
+
+impl Known {
+    /// Whether somebody wrote it.
+    fn is_sent(&self) -> bool {
+        const HAPPENED: [&str; 6] = ["created", "added", "removed", "left", "role", "updated"];
+        self.message.as_ref().is_some_and(|(_, text)| !HAPPENED.contains(&text.as_str()))
+    }
 }
 
 /// Who, where, from which record to which.
-type Membership = (AccountId, ConversationId, Vec<(u64, u64)>);
+pub type Membership = (AccountId, ConversationId, Vec<(u64, u64)>);
 
-struct Model {
-    records: Vec<Known>,
+pub struct Model {
+    pub records: Vec<Known>,
     /// Account, conversation → which records it may see.
-    members: Vec<Membership>,
-    conversations: Vec<ConversationId>,
+    pub members: Vec<Membership>,
+    pub conversations: Vec<ConversationId>,
+    pub groups: HashMap<ConversationId, GroupModel>,
 }
 
 impl Model {
-    fn last(&self) -> u64 {
+    pub fn last(&self) -> u64 {
         self.records.last().map_or(0, |record| record.gseq)
     }
 
-    fn intervals(&mut self, account: AccountId, conversation: ConversationId) -> Option<&mut Vec<(u64, u64)>> {
+    pub fn intervals(&mut self, account: AccountId, conversation: ConversationId) -> Option<&mut Vec<(u64, u64)>> {
         self.members.iter_mut().find(|(a, c, _)| (*a, *c) == (account, conversation)).map(|(.., intervals)| intervals)
     }
 
-    fn is_member(&self, account: AccountId, conversation: ConversationId) -> bool {
+    pub fn is_member(&self, account: AccountId, conversation: ConversationId) -> bool {
         let is_open = |intervals: &[(u64, u64)]| intervals.last().is_some_and(|(_, to)| *to == u64::MAX);
         self.members.iter().any(|(a, c, intervals)| (*a, *c) == (account, conversation) && is_open(intervals))
+    }
+
+    /// Whether an account may send.
+    fn check_sender(&self, account: AccountId, conversation: ConversationId) -> Result<(), Refusal> {
+        let is_for_admins = self.groups.get(&conversation).is_some_and(|group| group.settings.announcement_only);
+        if !self.is_member(account, conversation) {
+            Err(Refusal::NoSuchConversation)
+        } else if is_for_admins && self.info(account, conversation).is_some_and(|info| info.role == MemberRole::Member)
+        {
+            Err(Refusal::NotAllowed)
+        } else {
+            Ok(())
+        }
     }
 
     fn sees(&self, account: AccountId, record: &Known) -> bool {
@@ -148,11 +173,11 @@ impl Model {
     }
 }
 
-fn pick<T: Copy>(random: &mut Random, of: &[T]) -> T {
+pub fn pick<T: Copy>(random: &mut Random, of: &[T]) -> T {
     of[index(random, of.len())]
 }
 
-fn index(random: &mut Random, below: usize) -> usize {
+pub fn index(random: &mut Random, below: usize) -> usize {
     usize::try_from(random.next() % below as u64).expect("it is below a usize")
 }
 
@@ -165,13 +190,15 @@ async fn people(store: &Store) -> Model {
         let username = Username::new(name).expect("a name");
         write(store, AccountAdd { username, password_hash: String::new() }).await;
     }
-    let mut model = Model { records: Vec::new(), members: Vec::new(), conversations: Vec::new() };
+    let mut model =
+        Model { records: Vec::new(), members: Vec::new(), conversations: Vec::new(), groups: HashMap::new() };
     for (one, other) in [(1, 2), (1, 3), (2, 3), (1, 1), (3, 4)].map(|(a, b)| (AccountId(a), AccountId(b))) {
         let (conversation, _) = write(store, DirectOpen { account_id: one, peer_id: other }).await;
         model.conversations.push(conversation);
-        model.members.push((one, conversation, vec![(1, u64::MAX)]));
-        if one != other {
-            model.members.push((other, conversation, vec![(1, u64::MAX)]));
+        let from = model.last() + 1;
+        for member in if one == other { vec![one] } else { vec![one, other] } {
+            model.members.push((member, conversation, vec![(from, u64::MAX)]));
+            model.record(Audience::Account(member), None);
         }
     }
     model
@@ -180,13 +207,18 @@ async fn people(store: &Store) -> Model {
 async fn step(store: &Store, model: &mut Model, random: &mut Random, number: u64) {
     let account = AccountId(1 + random.next() % ACCOUNTS);
     let conversation = pick(random, &model.conversations);
-    match random.next() % 10 {
-        0..=4 if model.is_member(account, conversation) => {
+    match random.next() % 14 {
+        0..=4 => {
             let text = "x".repeat(index(random, 9) * 1000 + 1);
             let client_msg_id = ClientMsgId::new(number.to_string()).expect("short");
             let (body, origin) = (NewBody::text(&text), Origin(0));
             let append = MessageAppend { sender: account, origin, conversation_id: conversation, client_msg_id, body };
-            let sent = write(store, append).await;
+            let sent = store.write(append).await.expect("stored");
+            assert_eq!(
+                sent.as_ref().map(|_| ()).map_err(|refusal| *refusal),
+                model.check_sender(account, conversation)
+            );
+            let Ok(sent) = sent else { return };
             let audience = Audience::Conversation(conversation);
             model.records.push(Known { gseq: sent.message_id.0, audience, message: Some((sent.seq.0, text)) });
         }
@@ -196,7 +228,7 @@ async fn step(store: &Store, model: &mut Model, random: &mut Random, number: u64
             let gseq = write(store, Note(audience)).await;
             model.records.push(Known { gseq, audience, message: None });
         }
-        7 => {
+        7 if !model.groups.contains_key(&conversation) => {
             let last = model.last();
             let Some(intervals) = model.intervals(account, conversation) else { return };
             match intervals.last_mut() {
@@ -206,8 +238,7 @@ async fn step(store: &Store, model: &mut Model, random: &mut Random, number: u64
             write(store, Toggle(account, conversation)).await;
         }
         8 => {
-            let mut messages: Vec<&mut Known> =
-                model.records.iter_mut().filter(|record| record.message.is_some()).collect();
+            let mut messages: Vec<&mut Known> = model.records.iter_mut().filter(|record| record.is_sent()).collect();
             if messages.is_empty() {
                 return;
             }
@@ -216,6 +247,7 @@ async fn step(store: &Store, model: &mut Model, random: &mut Random, number: u64
             message.as_mut().expect("it is one").1 = ERASED.to_owned();
             write(store, Erase(gseq)).await;
         }
+        10.. => model.group_step(store, random).await,
         _ => {
             let (there, gone) = write(store, ComeAndGo).await;
             assert_eq!((there.as_deref(), gone), (Some(&b"{}"[..]), None), "the writer sees what it wrote last");
@@ -227,8 +259,13 @@ async fn step(store: &Store, model: &mut Model, random: &mut Random, number: u64
 fn read_event(event: &str) -> (u64, Option<(u64, String)>) {
     let event: Value = serde_json::from_str(event).expect("JSON");
     let gseq = event["cursor"].as_str().and_then(|cursor| cursor.parse().ok()).expect("a cursor");
-    let text = event["data"]["body"]["text"].as_str().map(str::to_owned);
+    let text = said(&event["data"]["body"]);
     (gseq, text.map(|text| (event["data"]["seq"].as_u64().expect("a seq"), text)))
+}
+
+/// The text of a body, or what happened.
+fn said(body: &Value) -> Option<String> {
+    body["text"].as_str().or(body["what"].as_str()).map(str::to_owned)
 }
 
 /// Reads everything behind a random cursor in pages of random sizes, both ways.
@@ -286,14 +323,43 @@ async fn check_history(store: &Store, model: &Model, random: &mut Random, accoun
 }
 
 fn read_message(message: &str) -> (u64, String) {
-    let message: Message = serde_json::from_str(message).expect("a message");
-    (message.seq.0, message.text().expect("a text").to_owned())
+    let message: Value = serde_json::from_str(message).expect("a message");
+    (message["seq"].as_u64().expect("a seq"), said(&message["body"]).expect("it says something"))
+}
+
+/// What each sees of the conversations themselves.
+async fn check_members(store: &Store, model: &Model, random: &mut Random, account: AccountId) {
+    for conversation in &model.conversations {
+        let conversation = *conversation;
+        let found = store.read(move |snapshot| snapshot.conversation(account, conversation)).await.expect("read");
+        assert_eq!(found.is_some(), model.is_member(account, conversation), "{account} {conversation}");
+        assert_eq!(found.and_then(|found| found.group), model.info(account, conversation), "{account} {conversation}");
+        let (mut listed, mut after) = (Vec::new(), AccountId(0));
+        loop {
+            let limit = u32::try_from(1 + random.next() % 3).expect("small");
+            let read = store.read(move |snapshot| snapshot.members(account, conversation, after, limit));
+            let Some(page) = read.await.expect("read") else {
+                assert!(!model.is_member(account, conversation), "members may see them");
+                break;
+            };
+            listed.extend(page.members.iter().map(|member| (member.account.account_id, member.role)));
+            match page.next {
+                Some(next) => after = AccountId(next.0.parse().expect("an account")),
+                None => break,
+            }
+        }
+        if let Some(group) = model.groups.get(&conversation).filter(|_| model.is_member(account, conversation)) {
+            let expected: Vec<_> = group.members.iter().map(|(account, (role, _))| (*account, *role)).collect();
+            assert_eq!(listed, expected, "{account} {conversation}");
+        }
+    }
 }
 
 async fn check(store: &Store, model: &Model, random: &mut Random) {
     for account in (1..=ACCOUNTS).map(AccountId) {
         check_sync(store, model, random, account).await;
         check_history(store, model, random, account).await;
+        check_members(store, model, random, account).await;
     }
 }
 

@@ -91,7 +91,6 @@ impl Overlay {
     }
 
     /// A row as it is now.
-    #[cfg_attr(not(test), expect(dead_code, reason = "no command reads a row yet"))]
     pub fn row(&mut self, key: &RowKey) -> Result<Option<Bytes>, StoreError> {
         if let Some(found) = self.rows.find(key) {
             return Ok(found.clone());

@@ -1,7 +1,9 @@
 //! Rows: state under a key, in tables of the same shape. What reads them is whatever serde makes of JSON.
 
 use bytes::Bytes;
-use posthouse_protocol::{Account, AccountId, ConversationId, ConversationKind, TimestampMs};
+use posthouse_protocol::{
+    Account, AccountId, ConversationId, ConversationKind, HistoryAccess, MemberRole, TimestampMs, Title, limits,
+};
 use serde::{Deserialize, Serialize};
 
 use super::record::{Malformed, encode_json};
@@ -34,7 +36,7 @@ pub(super) enum RowTable {
     Conversation = 4,
     /// account, conversation → [`MembershipRow`]
     Membership = 5,
-    /// conversation, account → nothing: who has a row in `Membership`
+    /// conversation, account → nothing: who is in it now
     Member = 6,
 }
 
@@ -81,9 +83,36 @@ pub(super) struct ConversationRow {
     /// Of a direct one: the two, the lower number first; twice the same for notes to oneself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direct: Option<[AccountId; 2]>,
+    /// Of a group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<GroupRow>,
     pub created: TimestampMs,
     #[serde(flatten)]
     pub unknown: Unknown,
+}
+
+/// What a group is beside a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct GroupRow {
+    #[serde(flatten)]
+    pub settings: GroupSettings,
+    /// Whether every account is in it.
+    pub everybody: bool,
+    /// How many are in it, so that a list need not count them.
+    pub member_count: u64,
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// What its admins choose for a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupSettings {
+    /// What it is called.
+    pub title: Title,
+    /// Whether only the owner and admins may send.
+    pub announcement_only: bool,
+    /// What those see who join from now on.
+    pub history: HistoryAccess,
 }
 
 /// What an account is to a conversation that it is in or was in.
@@ -91,7 +120,13 @@ pub(super) struct ConversationRow {
 pub(super) struct MembershipRow {
     /// Which records of the conversation it may see; ascending, apart from each other.
     pub intervals: Vec<Interval>,
+    #[serde(default)]
+    pub role: MemberRole,
+    /// When it joined last, by the clock.
     pub joined: TimestampMs,
+    /// The next record at that time: tells who came first, also where the clock has jumped.
+    #[serde(default)]
+    pub entered: u64,
     #[serde(flatten)]
     pub unknown: Unknown,
 }
@@ -117,9 +152,31 @@ impl From<(u64, Option<u64>)> for Interval {
 }
 
 impl MembershipRow {
-    /// A member from this record on.
-    pub fn since(gseq: u64, joined: TimestampMs) -> Self {
-        Self { intervals: vec![Interval { from: gseq, to: None }], joined, unknown: Unknown::new() }
+    /// Of an account that has not been a member.
+    pub fn never() -> Self {
+        let (role, joined) = (MemberRole::Member, TimestampMs(0));
+        Self { intervals: Vec::new(), role, joined, entered: 0, unknown: Unknown::new() }
+    }
+
+    /// The account is a member again, or for the first time; the next record is `gseq`.
+    pub fn enter(&mut self, history: HistoryAccess, gseq: u64, now: TimestampMs) {
+        match history {
+            // It holds all earlier ones. Record 1 lies before the conversation's first.
+            HistoryAccess::All => self.intervals = vec![Interval { from: 1, to: None }],
+            HistoryAccess::FromJoining => self.intervals.push(Interval { from: gseq, to: None }),
+        }
+        if self.intervals.len() > limits::STAYS_MAX {
+            self.intervals.remove(0);
+        }
+        (self.role, self.joined, self.entered) = (MemberRole::Member, now, gseq);
+    }
+
+    /// The account is a member no longer; `gseq` is the last record that it sees.
+    pub fn exit(&mut self, gseq: u64) {
+        self.role = MemberRole::Member;
+        if let Some(interval) = self.intervals.last_mut() {
+            interval.to = Some(gseq);
+        }
     }
 
     /// Whether the account is a member now.
@@ -211,10 +268,17 @@ pub(super) fn pair_of(bytes: &[u8]) -> Result<(u64, u64), Malformed> {
 mod tests {
     use super::*;
 
+    /// A member from this record on.
+    fn since(gseq: u64, joined: TimestampMs) -> MembershipRow {
+        let mut row = MembershipRow::never();
+        row.enter(HistoryAccess::FromJoining, gseq, joined);
+        row
+    }
+
     #[test]
     fn a_member_sees_what_lies_within_the_intervals_and_nothing_else() {
         let ended = Interval { from: 3, to: Some(5) };
-        let mut row = MembershipRow { intervals: vec![ended], ..MembershipRow::since(0, TimestampMs(0)) };
+        let mut row = MembershipRow { intervals: vec![ended], ..since(0, TimestampMs(0)) };
         assert!(!row.is_current());
         row.intervals.push(Interval { from: 8, to: None });
         assert!(row.is_current());
@@ -222,6 +286,25 @@ mod tests {
         assert_eq!(seen, [3, 4, 5, 8, 9, 10]);
         assert_eq!(row.within(4, 9).collect::<Vec<_>>(), [(4, 5), (8, 9)]);
         assert_eq!(row.within(6, 7).next(), None);
+    }
+
+    #[test]
+    fn who_comes_back_sees_the_time_between_only_where_history_is_open_and_stays_are_bounded() {
+        let mut row = since(3, TimestampMs(1));
+        row.exit(5);
+        row.role = MemberRole::Admin;
+        row.enter(HistoryAccess::FromJoining, 8, TimestampMs(2));
+        assert_eq!((row.role, row.entered, row.joined), (MemberRole::Member, 8, TimestampMs(2)));
+        assert_eq!(row.within(0, 9).collect::<Vec<_>>(), [(3, 5), (8, 9)]);
+        for gseq in 10..200 {
+            row.exit(gseq * 2);
+            row.enter(HistoryAccess::FromJoining, gseq * 2 + 1, TimestampMs(2));
+            assert!(row.intervals.len() <= limits::STAYS_MAX && row.is_current());
+        }
+        assert!(!row.sees(4) && row.sees(399), "the oldest stays are forgotten");
+        row.exit(400);
+        row.enter(HistoryAccess::All, 500, TimestampMs(3));
+        assert_eq!(row.within(0, 600).collect::<Vec<_>>(), [(1, 600)]);
     }
 
     #[test]
@@ -234,9 +317,12 @@ mod tests {
 
     #[test]
     fn an_interval_is_stored_as_a_pair() {
-        let row = MembershipRow::since(7, TimestampMs(1));
+        let row = since(7, TimestampMs(1));
         let stored = encode_json(&row);
-        assert_eq!(String::from_utf8_lossy(&stored), r#"{"intervals":[[7,null]],"joined":1}"#);
+        assert_eq!(
+            String::from_utf8_lossy(&stored),
+            r#"{"intervals":[[7,null]],"role":"member","joined":1,"entered":7}"#
+        );
         assert_eq!(serde_json::from_slice::<MembershipRow>(&stored).expect("reads"), row);
     }
 }

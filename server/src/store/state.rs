@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use posthouse_protocol::{Account, AccountId, ConversationId, ConversationKind};
+use posthouse_protocol::{Account, AccountId, ConversationId, ConversationKind, GroupInfo, MemberRole};
 use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::StoreError;
 use super::record::decode_json;
-use super::rows::{AccountRow, ConversationRow, MembershipRow, RowTable, number_of, pair_of};
+use super::rows::{AccountRow, ConversationRow, GroupRow, GroupSettings, MembershipRow, RowTable, number_of, pair_of};
 use super::tables::{HEADS, LOG, META, each_row};
 
 /// Everything that decisions need.
@@ -26,12 +26,15 @@ pub(super) struct State {
     pub conversations: HashMap<ConversationId, Conversation>,
     /// (lower, higher) → their direct conversation.
     pub direct: HashMap<(AccountId, AccountId), ConversationId>,
+    /// The group that every account is in, if there is one.
+    pub everybody: Option<ConversationId>,
 }
 
 /// A conversation, as far as decisions need it at hand.
 pub(super) struct Conversation {
-    #[expect(dead_code, reason = "there are direct conversations only")]
     pub kind: ConversationKind,
+    /// Of a group; most conversations are none.
+    pub group: Option<Box<GroupState>>,
     /// Who is in it now, in ascending order; shared with what is on its way to them.
     pub members: Arc<[AccountId]>,
     pub last_seq: u64,
@@ -41,12 +44,59 @@ pub(super) struct Conversation {
     pub last_ts: u64,
 }
 
+/// A group, as far as decisions need it at hand.
+pub(super) struct GroupState {
+    pub settings: GroupSettings,
+    pub everybody: bool,
+    /// Of the owner and the admins: few, in no order.
+    pub roles: Vec<(AccountId, MemberRole)>,
+}
+
+impl GroupState {
+    pub fn new(row: &GroupRow) -> Self {
+        Self { settings: row.settings.clone(), everybody: row.everybody, roles: Vec::new() }
+    }
+
+    /// What a member may do.
+    pub fn role(&self, account_id: AccountId) -> MemberRole {
+        let found = self.roles.iter().find(|(account, _)| *account == account_id);
+        found.map_or(MemberRole::Member, |(_, role)| *role)
+    }
+
+    pub fn set_role(&mut self, account_id: AccountId, role: MemberRole) {
+        self.roles.retain(|(account, _)| *account != account_id);
+        if role != MemberRole::Member {
+            self.roles.push((account_id, role));
+        }
+    }
+
+    /// The owner, while there are members.
+    pub fn owner(&self) -> Option<AccountId> {
+        self.roles.iter().find(|(_, role)| *role == MemberRole::Owner).map(|(account, _)| *account)
+    }
+
+    /// As a member sees it.
+    pub fn info(&self, account_id: AccountId, member_count: usize) -> GroupInfo {
+        let GroupSettings { title, announcement_only, history } = self.settings.clone();
+        let (everybody, role, member_count) = (self.everybody, self.role(account_id), member_count as u64);
+        GroupInfo { title, announcement_only, history, everybody, member_count, role }
+    }
+}
+
+impl Conversation {
+    /// Whether the account is in it now.
+    pub fn has(&self, account_id: AccountId) -> bool {
+        self.members.binary_search(&account_id).is_ok()
+    }
+}
+
 impl State {
     /// Reads the state that is in the database.
     pub fn load(database: &Database) -> Result<Self, StoreError> {
         let txn = database.begin_read().map_err(StoreError::database)?;
         let mut state = Self::default();
         let mut members: HashMap<ConversationId, Vec<AccountId>> = HashMap::new();
+        let mut roles: Vec<(ConversationId, AccountId, MemberRole)> = Vec::new();
         each_row(&txn, RowTable::Account, b"", |_, value| state.load_account(value))?;
         each_row(&txn, RowTable::Membership, b"", |key, value| {
             let (account, conversation) = pair_of(key)?;
@@ -54,6 +104,9 @@ impl State {
             if row.is_current() {
                 // In the order of the accounts, as the keys are.
                 members.entry(ConversationId(conversation)).or_default().push(AccountId(account));
+                if row.role != MemberRole::Member {
+                    roles.push((ConversationId(conversation), AccountId(account), row.role));
+                }
             }
             Ok::<_, StoreError>(())
         })?;
@@ -64,6 +117,12 @@ impl State {
             state.add_conversation(conversation_id, &row, members.into());
             Ok::<_, StoreError>(())
         })?;
+        for (conversation, account, role) in roles {
+            let conversation = state.conversations.get_mut(&conversation);
+            if let Some(group) = conversation.and_then(|conversation| conversation.group.as_mut()) {
+                group.set_role(account, role);
+            }
+        }
         let heads = txn.open_table(HEADS).map_err(StoreError::database)?;
         for entry in heads.iter().map_err(StoreError::database)? {
             let (conversation, head) = entry.map_err(StoreError::database)?;
@@ -99,7 +158,12 @@ impl State {
             self.direct.insert((low, high), conversation_id);
         }
         self.last_conversation = self.last_conversation.max(conversation_id.0);
-        let conversation = Conversation { kind: row.kind, members, last_seq: 0, last_counted: 0, last_ts: 0 };
+        let group = row.group.as_ref().map(|group| Box::new(GroupState::new(group)));
+        if group.as_ref().is_some_and(|group| group.everybody) {
+            self.everybody = Some(conversation_id);
+        }
+        let kind = row.kind;
+        let conversation = Conversation { kind, group, members, last_seq: 0, last_counted: 0, last_ts: 0 };
         self.conversations.insert(conversation_id, conversation);
     }
 

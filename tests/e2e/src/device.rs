@@ -72,12 +72,21 @@ impl Device {
         within("answer to send", self.client.call::<Send>(&params)).await
     }
 
-    /// The next message that comes unasked.
+    /// The next message that comes unasked, passing over news of conversations.
     pub async fn next_message(&mut self) -> Message {
-        match within("message", self.events.next()).await {
-            Some(Push { event: Event::Message(message), .. }) => message,
-            other => panic!("a message was expected, not {other:?}"),
+        loop {
+            match self.next_event().await {
+                Event::Message(message) => return message,
+                Event::ConversationAdded(_) | Event::ConversationUpdated(_) | Event::ConversationRemoved(_) => {}
+                other => panic!("a message was expected, not {other:?}"),
+            }
         }
+    }
+
+    /// The next event of any kind.
+    pub async fn next_event(&mut self) -> Event {
+        let push: Option<Push> = within("event", self.events.next()).await;
+        push.expect("the connection lasts").event
     }
 
     /// A whole conversation, oldest first, page by page.

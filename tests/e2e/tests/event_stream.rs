@@ -38,6 +38,8 @@ async fn a_session_by_events_and_posts_does_what_one_by_websocket_does() {
     assert_eq!(again["error"]["code"], "already_connected");
 
     let conversation = ben.direct("anna").await;
+    let added = anna.next().await.expect("news of the conversation");
+    assert_eq!(added.data["event"], "conversation_added");
     let sent = ben.send(conversation, "hello\nanna").await;
     let event = anna.next().await.expect("ben's message");
     assert_eq!((event.name.as_str(), &event.data["event"]), ("", &json!("message")));

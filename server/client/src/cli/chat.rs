@@ -5,13 +5,13 @@ use posthouse_client::{
     Client, ClientError, Events, Item, Link, Login, ServerUrl, Start, Transport, new_client_msg_id,
 };
 use posthouse_protocol::{
-    Connect, ConnectParams, ConversationId, ConversationsDirect, ConversationsDirectParams, ConversationsList,
-    ConversationsListParams, ErrorCode, Event, History, HistoryParams, LoginParams, NewBody, Send, SendParams,
-    Username, limits,
+    Connect, ConnectParams, ConversationsList, ConversationsListParams, ErrorCode, Event, History, HistoryParams,
+    LoginParams, NewBody, Send, SendParams, Username, limits,
 };
 
 use super::output::Output;
-use super::{Command, password};
+use super::target::Target;
+use super::{Command, group, password};
 use crate::screen;
 
 pub async fn run(command: Command, transport: Transport, output: Output) -> anyhow::Result<()> {
@@ -19,8 +19,9 @@ pub async fn run(command: Command, transport: Transport, output: Output) -> anyh
         Command::Login { server, password_stdin, name } => {
             log_in((server, transport), name, password(password_stdin)?, output).await
         }
-        Command::Send { to, text } => send(transport, to, text.join(" "), output).await,
-        Command::Read { with, limit } => read(transport, with, limit, output).await,
+        Command::Group(command) => group::run(command, transport, output).await,
+        Command::Send { to, text } => send(transport, &to, text.join(" "), output).await,
+        Command::Read { with, limit } => read(transport, &with, limit, output).await,
         Command::Chat { with } => {
             if matches!(output, Output::Json) {
                 bail!("chat is for people: for programs there is `posthouse listen --json`");
@@ -50,18 +51,18 @@ async fn log_in(
     Ok(())
 }
 
-async fn send(transport: Transport, to: Username, text: String, output: Output) -> anyhow::Result<()> {
+async fn send(transport: Transport, to: &Target, text: String, output: Output) -> anyhow::Result<()> {
     let (client, _events) = connect(transport).await?;
-    let conversation_id = direct(&client, to).await?;
+    let conversation_id = to.find(&client).await?;
     let params = SendParams { conversation_id, client_msg_id: new_client_msg_id(), body: NewBody::text(text) };
     let sent = client.call::<Send>(&params).await.context("the message was not sent")?;
     output.sent(&sent);
     Ok(())
 }
 
-async fn read(transport: Transport, with: Username, limit: u32, output: Output) -> anyhow::Result<()> {
+async fn read(transport: Transport, with: &Target, limit: u32, output: Output) -> anyhow::Result<()> {
     let (client, _events) = connect(transport).await?;
-    let conversation_id = direct(&client, with).await?;
+    let conversation_id = with.find(&client).await?;
     // A page may hold less than was asked for: long messages fill its frame.
     let (mut pages, mut before, mut wanted) = (Vec::new(), None, limit);
     loop {
@@ -135,7 +136,7 @@ pub fn logged_out(login: &Login) -> String {
 }
 
 /// A connected session of the kept log-in.
-async fn connect(transport: Transport) -> anyhow::Result<(Client, Events)> {
+pub async fn connect(transport: Transport) -> anyhow::Result<(Client, Events)> {
     let login = Login::load()?;
     let (client, events) = Client::open_by(&login.server, transport).await?;
     match client.call::<Connect>(&ConnectParams { token: login.token.clone(), resume: None }).await {
@@ -145,13 +146,6 @@ async fn connect(transport: Transport) -> anyhow::Result<(Client, Events)> {
         }
         Err(error) => Err(error.into()),
     }
-}
-
-async fn direct(client: &Client, username: Username) -> anyhow::Result<ConversationId> {
-    let params = ConversationsDirectParams { username };
-    let conversation = client.call::<ConversationsDirect>(&params).await;
-    let context = || format!("no conversation with {}", params.username);
-    Ok(conversation.with_context(context)?.conversation_id)
 }
 
 /// What this device is called in the account's list of devices.

@@ -1,9 +1,12 @@
 //! The commands that a person types, and how their results are shown.
 
 mod chat;
+mod group;
 mod output;
+mod target;
 #[cfg(unix)]
 mod user;
+mod words;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -12,9 +15,10 @@ use posthouse_client::{ServerUrl, Transport};
 use posthouse_protocol::Username;
 
 use output::Output;
+use target::Target;
 
 pub use chat::logged_out;
-pub use output::{NEWER_KIND, title};
+pub use words::{NEWER_KIND, happened, title};
 
 /// Said at the end of the help.
 const EXIT_STATUS: &str = "\
@@ -51,16 +55,16 @@ enum Command {
     },
     /// Send a message; ends when it is safely stored
     Send {
-        /// Whom to
-        to: Username,
+        /// A user name, a group's title, or '#number'
+        to: Target,
         /// What; several words become one text
         #[arg(required = true, num_args = 1..)]
         text: Vec<String>,
     },
     /// Show the latest messages of a conversation
     Read {
-        /// With whom
-        with: Username,
+        /// A user name, a group's title, or '#number'
+        with: Target,
         /// How many messages
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
@@ -74,6 +78,9 @@ enum Command {
     Listen,
     /// List your conversations
     Conversations,
+    /// Make groups and look after them
+    #[command(subcommand)]
+    Group(group::GroupCommand),
     /// Print the completions of a shell: posthouse completions bash > ~/.local/share/bash-completion/completions/posthouse
     Completions {
         /// Which shell

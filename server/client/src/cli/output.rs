@@ -6,13 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use posthouse_client::{ClientError, Login};
-use posthouse_protocol::{Account, Conversation, Message, SendResult, TimestampMs};
+use posthouse_protocol::admin::GroupEverybodyResult;
+use posthouse_protocol::{
+    Account, Body, Conversation, ConversationsCreateResult, Member, Message, SendResult, TimestampMs, Title,
+};
 use serde_json::json;
 
+use super::words::{NEWER_KIND, happened, names, role_name, title};
 use crate::screen::printable;
-
-/// Stands for a message that this version can't show.
-pub const NEWER_KIND: &str = "(a kind of message that a newer version shows)";
 
 #[derive(Clone, Copy)]
 pub enum Output {
@@ -38,8 +39,12 @@ impl Output {
     pub fn message(self, message: &Message) {
         match self {
             Self::Text => {
-                let text = message.text().map_or_else(|| NEWER_KIND.to_owned(), printable);
-                say(&format!("{}  {}: {text}", local_time(message.ts), message.sender.username));
+                let (time, sender) = (local_time(message.ts), &message.sender.username);
+                match &message.body {
+                    Body::Text { text } => say(&format!("{time}  {sender}: {}", printable(text))),
+                    Body::System(what) => say(&format!("{time}  {sender} {}", happened(what))),
+                    Body::Unknown(_) => say(&format!("{time}  {sender}: {NEWER_KIND}")),
+                }
             }
             Self::Json => print_json(message),
         }
@@ -47,8 +52,51 @@ impl Output {
 
     pub fn conversation(self, conversation: &Conversation) {
         match self {
-            Self::Text => say(&format!("{}  ({} messages)", title(conversation), conversation.last_seq)),
+            Self::Text => {
+                let number = conversation.group.as_ref().map(|_| format!("  #{}", conversation.conversation_id));
+                let (title, number) = (title(conversation), number.unwrap_or_default());
+                say(&format!("{title}{number}  ({} messages)", conversation.last_seq));
+            }
             Self::Json => print_json(conversation),
+        }
+    }
+
+    /// Something that has nothing to tell but that it was done.
+    pub fn done(self, what: &str) {
+        match self {
+            Self::Text => say(what),
+            Self::Json => say("{}"),
+        }
+    }
+
+    pub fn created(self, title: &Title, made: &ConversationsCreateResult) {
+        match self {
+            Self::Text => say(&format!("Group {title} made, #{}.", made.conversation_id)),
+            Self::Json => print_json(made),
+        }
+    }
+
+    pub fn added(self, added: &[Account]) {
+        match self {
+            Self::Text if added.is_empty() => say("All of them were members already."),
+            Self::Text => say(&format!("Added: {}.", names(added))),
+            Self::Json => print_json(&json!({ "added": added })),
+        }
+    }
+
+    pub fn member(self, member: &Member) {
+        match self {
+            Self::Text => say(&format!("{}  {}", member.account.username, role_name(member.role))),
+            Self::Json => print_json(member),
+        }
+    }
+
+    pub fn everybody(self, result: &GroupEverybodyResult) {
+        match self {
+            Self::Text => {
+                say(&format!("Everybody is in group #{}, {} of them anew.", result.conversation_id, result.added));
+            }
+            Self::Json => print_json(result),
         }
     }
 
@@ -116,14 +164,6 @@ pub fn print(bytes: &[u8]) {
         }
         eprintln!("posthouse: cannot write the result: {error}");
         std::process::exit(1);
-    }
-}
-
-/// What a conversation is called.
-pub fn title(conversation: &Conversation) -> String {
-    match &conversation.peer {
-        Some(peer) => peer.username.to_string(),
-        None => format!("conversation {}", conversation.conversation_id),
     }
 }
 

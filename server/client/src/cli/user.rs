@@ -40,6 +40,12 @@ pub struct Socket {
     admin_socket: PathBuf,
 }
 
+impl Socket {
+    pub fn open(&self) -> Result<Admin, ClientError> {
+        Admin::open(&self.admin_socket)
+    }
+}
+
 pub fn run(command: UserCommand, output: Output) -> anyhow::Result<()> {
     match command {
         UserCommand::Add { socket, password_stdin, name } => add(&socket, name, password_stdin, output),
@@ -53,7 +59,7 @@ fn add(socket: &Socket, username: Username, password_stdin: bool, output: Output
         Some(password) => password.clone(),
         None => password(true)?,
     };
-    let account = Admin::open(&socket.admin_socket)?.add_account(&AccountAddParams { username, password })?;
+    let account = socket.open()?.add_account(&AccountAddParams { username, password })?;
     output.account(&account, made_up.as_deref());
     Ok(())
 }
@@ -61,7 +67,7 @@ fn add(socket: &Socket, username: Username, password_stdin: bool, output: Output
 fn import(socket: &Socket, file: &std::path::Path, output: Output) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let accounts = parse_accounts(&text)?;
-    let mut admin = Admin::open(&socket.admin_socket)?;
+    let mut admin = socket.open()?;
     let (mut made, mut kept) = (0, 0);
     for params in &accounts {
         match admin.add_account(params) {

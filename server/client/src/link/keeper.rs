@@ -270,7 +270,10 @@ impl Keeper {
             Pushed::Known(push) => {
                 let is_known = match &push.event {
                     Event::Message(message) => self.has(me, message),
-                    Event::Restarting(_) => false,
+                    Event::ConversationAdded(_)
+                    | Event::ConversationUpdated(_)
+                    | Event::ConversationRemoved(_)
+                    | Event::Restarting(_) => false,
                 };
                 let cursor = push.cursor.clone();
                 if !is_known {

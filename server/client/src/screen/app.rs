@@ -9,8 +9,8 @@ use jiff::tz::TimeZone;
 use posthouse_client::view::{Room, View};
 use posthouse_client::{ClientError, Item, new_client_msg_id};
 use posthouse_protocol::{
-    Account, ClientMsgId, Conversation, ConversationId, ErrorCode, HistoryResult, NewBody, SendParams, SendResult, Seq,
-    limits,
+    Account, ClientMsgId, Conversation, ConversationId, ErrorCode, Event, HistoryResult, NewBody, SendParams,
+    SendResult, Seq, limits,
 };
 use tokio::time::Instant;
 
@@ -142,6 +142,9 @@ impl App {
                 if let Some(id) = self.view.take(&push.event) {
                     self.requests.push_back(Request::Get(id));
                 }
+                if let Event::ConversationRemoved(removed) = &push.event {
+                    self.on_removed(removed.conversation_id);
+                }
                 if self.scroll.is_at_newest() {
                     self.mark_read();
                 }
@@ -203,6 +206,13 @@ impl App {
                 self.view.failed(id, &name, error.to_string());
                 self.notice = Some(format!("A message was not sent: {error}"));
             }
+        }
+    }
+
+    fn on_removed(&mut self, id: ConversationId) {
+        if self.open == Some(id) {
+            (self.open, self.scroll, self.read_before) = (None, Scroll::default(), None);
+            self.notice = Some("You are no longer in that conversation.".to_owned());
         }
     }
 

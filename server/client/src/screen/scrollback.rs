@@ -3,12 +3,12 @@
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use posthouse_client::view::{Outgoing, OutgoingState, Place, Room, View};
-use posthouse_protocol::{Message, NewBody, Seq, TimestampMs};
+use posthouse_protocol::{Body, Message, NewBody, Seq, TimestampMs};
 use ratatui::text::{Line, Span};
 
 use super::palette::Palette;
 use super::text::{cut, printable, width, wrap};
-use crate::cli::NEWER_KIND;
+use crate::cli::{NEWER_KIND, happened};
 
 /// Where the text of a message goes on: below its beginning, behind the time.
 const INDENT: &str = "      ";
@@ -132,6 +132,10 @@ impl Look<'_> {
             rows.push(self.rule("new", self.palette.unread()));
         }
         let clock = time.map_or_else(|| "--:--".to_owned(), |time| time.strftime("%H:%M").to_string());
+        if let Body::System(what) = &message.body {
+            rows.extend(self.told(&clock, &format!("{} {}", message.sender.username, happened(what))));
+            return rows;
+        }
         let is_mine = self.view.is_mine(message);
         let name = if is_mine { self.palette.own_name() } else { self.palette.name(message.sender.account_id.0) };
         let name = Span::styled(message.sender.username.to_string(), name);
@@ -153,6 +157,14 @@ impl Look<'_> {
                 rows
             }
         }
+    }
+
+    /// What nobody wrote.
+    fn told(&self, clock: &str, text: &str) -> Vec<Line<'static>> {
+        let columns = self.columns.saturating_sub(INDENT.len());
+        let rows = wrap(&printable(text), columns, columns).into_iter().enumerate();
+        let head = |index| if index == 0 { format!("{clock} ") } else { INDENT.to_owned() };
+        rows.map(|(index, row)| Line::styled(head(index) + &row, self.palette.quiet())).collect()
     }
 
     fn lines(&self, clock: &str, name: &Span<'static>, text: &str) -> Vec<Line<'static>> {

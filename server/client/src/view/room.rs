@@ -208,8 +208,8 @@ impl Room {
         self.messages.keys().next_back().copied().map_or(told, |held| held.max(told))
     }
 
-    pub(super) fn unread(&self, is_mine: impl Fn(&Message) -> bool) -> usize {
-        self.messages.range(Seq(self.read + 1)..).filter(|(_, message)| !is_mine(message)).count()
+    pub(super) fn unread(&self, is_nothing_new: impl Fn(&Message) -> bool) -> usize {
+        self.messages.range(Seq(self.read + 1)..).filter(|(_, message)| !is_nothing_new(message)).count()
     }
 
     /// When it was last used, as a number that grows.

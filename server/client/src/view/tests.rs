@@ -158,6 +158,29 @@ fn a_reset_keeps_only_what_was_not_acknowledged_and_marks_nothing_as_new() {
     assert_eq!(view.unread(ROOM), 1, "only the first after a reset");
 }
 
+fn event(name: &str, data: &serde_json::Value) -> Event {
+    serde_json::from_value(serde_json::json!({ "event": name, "data": data })).unwrap()
+}
+
+#[test]
+fn a_group_comes_and_goes_and_nobody_has_to_read_who_did() {
+    let mut view = of_anna();
+    let added = serde_json::json!({ "conversation_id": ROOM, "kind": "group" });
+    assert_eq!(view.take(&event("conversation_added", &added)), Some(ROOM));
+    view.list(conversation(ROOM, 0));
+    let joined = serde_json::json!({ "type": "system", "what": "joined" });
+    let joined = Message { body: serde_json::from_value(joined).unwrap(), ..message(ROOM, 1, 1) };
+    assert_eq!(view.take(&Event::Message(joined)), None);
+    view.take(&Event::Message(message(ROOM, 2, 1)));
+    assert_eq!(view.unread(ROOM), 1);
+    let updated = event("conversation_updated", &serde_json::json!({ "conversation_id": ROOM, "title": "Board" }));
+    assert_eq!(view.take(&updated), Some(ROOM), "what has changed is asked for");
+    assert_eq!(view.take(&event("conversation_removed", &serde_json::json!({ "conversation_id": ROOM }))), None);
+    assert!(view.room(ROOM).is_none());
+    view.reset();
+    assert_eq!(view.take(&event("conversation_added", &added)), None, "all are listed once everything has come");
+}
+
 proptest! {
     #[test]
     fn any_order_of_the_same_things_shows_the_same(

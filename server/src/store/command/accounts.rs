@@ -31,6 +31,7 @@ impl Write for AccountAdd {
         group.put(Row::json(RowKey::account(account.account_id), &row));
         group.put(Row::plain(name, number_key(account.account_id.0)));
         group.state.add_account(account.clone());
+        group.join_everybody(account.account_id)?;
         Ok(Ok(account))
     }
 }

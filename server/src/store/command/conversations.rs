@@ -1,9 +1,11 @@
 //! Conversations and who is in them.
 
+use std::collections::HashMap;
+
 use posthouse_protocol::{AccountId, ConversationId, ConversationKind, Seq};
 
 use super::{Decision, Group, Refusal, Write};
-use crate::store::rows::{ConversationRow, MembershipRow, Row, RowKey, Unknown};
+use crate::store::rows::{ConversationRow, Row, RowKey, Unknown};
 
 /// The direct conversation of two accounts (or of one with itself), made if there is none.
 pub struct DirectOpen {
@@ -29,25 +31,15 @@ impl Write for DirectOpen {
         let row = ConversationRow {
             kind: ConversationKind::Direct,
             direct: Some([low, high]),
+            group: None,
             created: group.now,
             unknown: Unknown::new(),
         };
         group.put(Row::json(RowKey::conversation(conversation_id), &row));
         let mut members = vec![low, high];
         members.dedup();
-        for member in &members {
-            group.add_member(conversation_id, *member);
-        }
-        group.state.add_conversation(conversation_id, &row, members.into());
+        group.state.add_conversation(conversation_id, &row, [].into());
+        group.enter(conversation_id, &members, &HashMap::new())?;
         Ok(Ok((conversation_id, Seq(0))))
-    }
-}
-
-impl Group<'_> {
-    /// Writes the rows of an account that has never been a member before, and sees what comes from now on.
-    fn add_member(&mut self, conversation_id: ConversationId, account_id: AccountId) {
-        let row = MembershipRow::since(self.next_gseq(), self.now);
-        self.put(Row::json(RowKey::membership(account_id, conversation_id), &row));
-        self.put(Row::plain(RowKey::member(conversation_id, account_id), []));
     }
 }

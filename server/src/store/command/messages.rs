@@ -26,13 +26,14 @@ impl Write for MessageAppend {
     type Output = SendResult;
 
     fn decide(self, group: &mut Group<'_>) -> Decision<SendResult> {
-        if let Err(refusal) = authority::as_member(group.state, self.sender, self.conversation_id) {
-            return Ok(Err(refusal));
-        }
         let fingerprint = self.fingerprint();
         if let Some((gseq, first)) = group.overlay.sent(self.sender, &self.client_msg_id)? {
             // A retry gets the first try's answer and changes nothing.
             return if first == fingerprint { repeat(group, gseq) } else { Ok(Err(Refusal::ClientMsgIdUsed)) };
+        }
+        // Behind the retries: what was sent is acknowledged also to who may send no more.
+        if let Err(refusal) = authority::as_sender(group.state, self.sender, self.conversation_id) {
+            return Ok(Err(refusal));
         }
         let sent = SentName { sender: self.sender, client_msg_id: self.client_msg_id, fingerprint };
         let content = NewMessage { sender: self.sender, sent: Some(sent), body: self.body.into() };

@@ -7,6 +7,8 @@
 mod accounts;
 mod conversations;
 mod devices;
+mod groups;
+mod membership;
 mod messages;
 
 use posthouse_protocol::{Event, TimestampMs};
@@ -20,6 +22,11 @@ use super::state::State;
 pub use accounts::AccountAdd;
 pub use conversations::DirectOpen;
 pub use devices::DeviceAdd;
+#[cfg(test)]
+pub use groups::GroupsLeave;
+pub use groups::{
+    EverybodyFill, EverybodyOpen, GroupCreate, GroupLeave, GroupRole, GroupUpdate, MemberRemove, MembersAdd,
+};
 pub use messages::MessageAppend;
 
 /// Why a command was refused.
@@ -37,6 +44,24 @@ pub enum Refusal {
     /// The `client_msg_id` stands for another message.
     #[error("this client_msg_id was used for another message")]
     ClientMsgIdUsed,
+    /// The account's role does not allow it.
+    #[error("your role in this group does not allow that")]
+    NotAllowed,
+    /// A direct conversation has neither members that come and go nor settings.
+    #[error("this is a direct conversation, not a group")]
+    NotAGroup,
+    /// The group for everybody has who there is.
+    #[error("everybody is in this group, and nobody can be added or leave")]
+    EverybodyStays,
+    /// No such member.
+    #[error("there is no such member")]
+    NoSuchMember,
+    /// A method for others was used on the caller.
+    #[error("that is for other members: leave the group, or make another member its owner")]
+    Oneself,
+    /// The group is full.
+    #[error("a group has at most {} members", posthouse_protocol::limits::GROUP_MEMBERS_MAX)]
+    GroupFull,
 }
 
 /// What deciding gives: the store's failure, which stops the server, or the command's own result.
@@ -103,7 +128,6 @@ impl Group<'_> {
     }
 
     /// Removes a row.
-    #[cfg_attr(not(test), expect(dead_code, reason = "devices are not revoked yet"))]
     pub(super) fn remove(&mut self, key: RowKey) {
         self.add(Entry::RowRemoved(key));
     }

@@ -1,11 +1,13 @@
 //! Conversations, as one member sees them.
 
-use posthouse_protocol::{AccountId, Conversation, ConversationId, PageToken, Seq};
+use posthouse_protocol::{AccountId, Conversation, ConversationId, GroupInfo, PageToken, Seq};
 
 use super::{Page, Snapshot};
 use crate::store::StoreError;
 use crate::store::record::{decode_json, encode_json};
-use crate::store::rows::{ConversationRow, MembershipRow, RowKey, RowTable, number_key, pair_of};
+use crate::store::rows::{
+    ConversationRow, GroupRow, GroupSettings, MembershipRow, RowKey, RowTable, number_key, pair_of,
+};
 use crate::store::tables::{HEADS, each_row, row};
 
 /// A part of an account's conversations.
@@ -58,15 +60,19 @@ impl Snapshot {
         account_id: AccountId,
         conversation_id: ConversationId,
     ) -> Result<Option<Conversation>, StoreError> {
-        if !self.membership(account_id, conversation_id)?.is_some_and(|membership| membership.is_current()) {
-            return Ok(None);
-        }
+        let membership = self.membership(account_id, conversation_id)?;
+        let Some(membership) = membership.filter(MembershipRow::is_current) else { return Ok(None) };
         let Some(found) = row(&self.txn, &RowKey::conversation(conversation_id))? else { return Ok(None) };
         let found: ConversationRow = decode_json("a conversation", &found)?;
         let peer = found.direct.map(|[low, high]| if low == account_id { high } else { low });
         let peer = peer.map_or(Ok(None), |peer| self.account(peer))?.map(|row| row.account);
         let (seq, _) = self.head(conversation_id)?;
-        Ok(Some(Conversation { conversation_id, kind: found.kind, peer, last_seq: Seq(seq) }))
+        let group = found.group.map(|group| {
+            let GroupRow { settings, everybody, member_count, .. } = group;
+            let GroupSettings { title, announcement_only, history } = settings;
+            GroupInfo { title, announcement_only, history, everybody, member_count, role: membership.role }
+        });
+        Ok(Some(Conversation { conversation_id, kind: found.kind, peer, group, last_seq: Seq(seq) }))
     }
 
     fn ranks(&self, account_id: AccountId) -> Result<Vec<Rank>, StoreError> {

@@ -151,3 +151,18 @@ fn two_strokes_send_one_and_a_mistyped_command_sends_nothing() {
     assert_eq!(app.requests.pop_front(), None);
     assert!(!app.editor.text().is_empty(), "what is too long stays to be cut");
 }
+
+#[test]
+fn what_happens_to_a_group_stands_between_its_messages_until_one_is_out_of_it() {
+    let mut app = app(1);
+    let updated = json!({ "type": "system", "what": "updated", "title": "Board of 7" });
+    let updated = Message { body: serde_json::from_value(updated).unwrap(), ..message(2, "") };
+    app.on_item(Item::Event(Push { cursor: None, event: Event::Message(updated) }));
+    assert!(shown(&mut app, 80, 24).contains("16:12 ben called the group Board of 7"));
+    let gone = json!({ "event": "conversation_removed", "data": { "conversation_id": ROOM } });
+    app.on_item(Item::Event(Push { cursor: None, event: serde_json::from_value(gone).unwrap() }));
+    let screen = shown(&mut app, 80, 24);
+    assert!(app.open.is_none() && screen.contains("You are no longer in that conversation"), "{screen}");
+    write(&mut app, "hello");
+    assert_eq!(app.requests.pop_front(), None);
+}

@@ -1,0 +1,55 @@
+//! Words for what the protocol tells, for lines and for the screen.
+
+use posthouse_protocol::{Account, Conversation, HistoryAccess, MemberRole, SystemBody};
+
+/// Stands for a message that this version can't show.
+pub const NEWER_KIND: &str = "(a kind of message that a newer version shows)";
+
+/// What a conversation is called.
+pub fn title(conversation: &Conversation) -> String {
+    match (&conversation.peer, &conversation.group) {
+        (Some(peer), _) => peer.username.to_string(),
+        (None, Some(group)) => group.title.to_string(),
+        (None, None) => format!("conversation {}", conversation.conversation_id),
+    }
+}
+
+/// What happened to a group, behind the name of who did it.
+pub fn happened(what: &SystemBody) -> String {
+    match what {
+        SystemBody::Created { title, members } if members.is_empty() => format!("made the group {title}"),
+        SystemBody::Created { title, members } => format!("made the group {title} with {}", names(members)),
+        SystemBody::Added { members } => format!("added {}", names(members)),
+        SystemBody::Joined => "joined".to_owned(),
+        SystemBody::Removed { member } => format!("removed {}", member.username),
+        SystemBody::Left { new_owner: None } => "left".to_owned(),
+        SystemBody::Left { new_owner: Some(owner) } => format!("left; {} is the owner now", owner.username),
+        SystemBody::Role { member, role: MemberRole::Owner } => format!("made {} the owner", member.username),
+        SystemBody::Role { member, role: MemberRole::Admin } => format!("made {} an admin", member.username),
+        SystemBody::Role { member, role: MemberRole::Member } => format!("made {} a member again", member.username),
+        SystemBody::Updated { title, announcement_only, history } => {
+            let title = title.as_ref().map(|title| format!("called the group {title}"));
+            let sending = announcement_only.map(|only| if only { "let only admins send" } else { "let everyone send" });
+            let history = history.map(|history| match history {
+                HistoryAccess::All => "showed newcomers the history",
+                HistoryAccess::FromJoining => "hid the history from newcomers",
+            });
+            let parts = title.into_iter().chain([sending, history].into_iter().flatten().map(str::to_owned));
+            parts.collect::<Vec<_>>().join(" and ")
+        }
+    }
+}
+
+/// Who, in one line.
+pub fn names(accounts: &[Account]) -> String {
+    accounts.iter().map(|account| account.username.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// What a member is called.
+pub fn role_name(role: MemberRole) -> &'static str {
+    match role {
+        MemberRole::Member => "member",
+        MemberRole::Admin => "admin",
+        MemberRole::Owner => "owner",
+    }
+}

@@ -1,0 +1,50 @@
+//! Who is in a conversation.
+
+use posthouse_protocol::{AccountId, ConversationId, Member, PageToken};
+
+use super::{Page, Snapshot};
+use crate::store::StoreError;
+use crate::store::record::encode_json;
+use crate::store::rows::{MembershipRow, RowKey, pair_of};
+use crate::store::tables::ROWS;
+
+/// A part of a conversation's members.
+pub struct MembersPage {
+    /// In the order of their accounts.
+    pub members: Vec<Member>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<PageToken>,
+}
+
+impl Snapshot {
+    /// Up to `limit` members behind account `after`; `None` where the reader is no member.
+    pub fn members(
+        &self,
+        reader: AccountId,
+        conversation_id: ConversationId,
+        after: AccountId,
+        limit: u32,
+    ) -> Result<Option<MembersPage>, StoreError> {
+        if !self.membership(reader, conversation_id)?.is_some_and(|membership| membership.is_current()) {
+            return Ok(None);
+        }
+        let rows = self.read(|txn| Ok(txn.open_table(ROWS)?))?;
+        let first = RowKey::member(conversation_id, AccountId(after.0.saturating_add(1)));
+        let last = RowKey::member(conversation_id, AccountId(u64::MAX));
+        let keys = (first.table as u8, &*first.key)..=(last.table as u8, &*last.key);
+        let mut page = Page::new(limit);
+        for entry in rows.range(keys).map_err(StoreError::database)? {
+            let (key, _) = entry.map_err(StoreError::database)?;
+            let account_id = AccountId(pair_of(key.value().1)?.1);
+            let Some(account) = self.account(account_id)? else { continue };
+            let role = self.membership(account_id, conversation_id)?.unwrap_or_else(MembershipRow::never).role;
+            let member = Member { account: account.account, role };
+            if !page.has_room_for(encode_json(&member).len()) {
+                let next = page.items.last().map(|last: &Member| PageToken(last.account.account_id.to_string()));
+                return Ok(Some(MembersPage { members: page.items, next }));
+            }
+            page.items.push(member);
+        }
+        Ok(Some(MembersPage { members: page.items, next: None }))
+    }
+}
