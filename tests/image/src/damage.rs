@@ -1,6 +1,6 @@
 //! Cards in a bad state: a data partition whose superblock is gone, one that holds nothing but garbage, a full boot partition.
-//! The first is repaired and nothing is lost; with the second the box says what is wrong, and leaves the card as it is. And a
-//! card so large that a first boot could take too long.
+//! The first is repaired and nothing is lost; with the second the box says what is wrong, and leaves the card as it is. And cards
+//! of another size: one with no room for data, and one so large that a first boot could take too long.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -22,8 +22,23 @@ const SUPERBLOCK_LEN: u64 = 1024;
 /// A card just large enough for a data partition, so that filling that takes little time.
 const SMALL_CARD_BYTES: u64 = 2_300 * 1024 * 1024;
 
+/// The image fits, its two further partitions don't.
+const TIGHT_CARD_BYTES: u64 = 1_500 * 1024 * 1024;
+
 /// The largest that people buy.
 const LARGE_CARD_BYTES: u64 = 512_000_000_000;
+
+const GARBAGE: Trouble = Trouble {
+    unit: "posthouse-check.service",
+    page: &["cannot be read", "What to do"],
+    console: "data-check: The data partition",
+};
+
+const TIGHT: Trouble = Trouble {
+    unit: "posthouse-disk.service",
+    page: &["is too small", "a card of at least 4 GB"],
+    console: "disk-setup: /dev/vda is too small",
+};
 
 const FIRST_BOOT: &str = "overlays/common/usr/lib/posthouse/disk-setup";
 
@@ -48,6 +63,7 @@ pub async fn test_garbage(dist: &Dist, rig: &Rig<'_>) -> anyhow::Result<()> {
     let card = rig.disk.folder.join("garbage.qcow2");
     spoil(dist, &rig.disk.image, &image).await?;
     make_overlay(&image, &card, SMALL_CARD_BYTES).await?;
+    let watch = async |machine: &mut Machine, doors: &Doors| assert_told(machine, doors, &GARBAGE).await;
     let outcome = rig.with_card(card.clone()).boot("garbage-boot", Asked::Report, watch).await;
     if outcome.is_ok() {
         let mut compare = Command::new("qemu-img");
@@ -55,6 +71,16 @@ pub async fn test_garbage(dist: &Dist, rig: &Rig<'_>) -> anyhow::Result<()> {
         run(&mut compare).await.context("the box wrote to a card that it can do nothing with")?;
     }
     let _ = std::fs::remove_file(image);
+    outcome
+}
+
+/// A box whose card is too small serves the rescue page, which says so.
+pub async fn test_tight(rig: &Rig<'_>) -> anyhow::Result<()> {
+    let card = rig.disk.folder.join("tight.qcow2");
+    make_overlay(&rig.disk.image, &card, TIGHT_CARD_BYTES).await?;
+    let watch = async |machine: &mut Machine, doors: &Doors| assert_told(machine, doors, &TIGHT).await;
+    let outcome = rig.with_card(card.clone()).boot("tight-card", Asked::Report, watch).await;
+    let _ = std::fs::remove_file(card);
     outcome
 }
 
@@ -119,28 +145,31 @@ async fn free(boot: &str) -> anyhow::Result<u64> {
     line.chars().filter(char::is_ascii_digit).collect::<String>().parse().context("mdir's free bytes are no number")
 }
 
-/// The page says what is wrong, to people and to programs, and the box stays up with it.
-async fn watch(machine: &mut Machine, doors: &Doors) -> anyhow::Result<()> {
+/// What a box that can't chat says of it.
+struct Trouble {
+    /// The one unit that failed.
+    unit: &'static str,
+    /// What stands on the rescue page.
+    page: &'static [&'static str],
+    /// What stands on the console.
+    console: &'static str,
+}
+
+/// The rescue page says what is wrong, to people and to programs, and the box boots to its end and stays up with it.
+async fn assert_told(machine: &mut Machine, doors: &Doors, trouble: &Trouble) -> anyhow::Result<()> {
     let rescue =
         machine.wait_for("the rescue page", BOOT_LIMIT, async |_| http::get(doors.open, "/healthz").await).await?;
     let health: serde_json::Value = serde_json::from_str(&rescue.body).context("/healthz answers no JSON")?;
     ensure!(rescue.status == 503 && health["status"] == "rescue", "/healthz says {} {health}", rescue.status);
+    println!("test-image: {} failed: the box said so after {:.1} s", trouble.unit, machine.running_for().as_secs_f64());
     let report = machine.wait_for("the report", REPORT_LIMIT, async |console| Selftest::read(console)).await?;
-    ensure!(
-        report.failed_units == ["posthouse-check.service"],
-        "failed units: {}; only the check should be among them",
-        report.failed_units.join(", ")
-    );
+    let failed = &report.failed_units;
+    ensure!(failed == &[trouble.unit], "failed units: {}, not {} alone", failed.join(", "), trouble.unit);
     report.assert_root_is_read_only()?;
     let page = http::get(doors.open, "/").await.context("the page is gone by the end of the boot")?;
-    for part in ["cannot be read", "What to do"] {
+    for part in trouble.page {
         ensure!(page.body.contains(part), "the page does not say {part:?}: {}", page.body);
     }
-    let console = machine.console();
-    ensure!(console.contains("data-check: The data partition"), "the console does not say what is wrong");
-    println!(
-        "test-image: garbage on the data partition: the box said so after {:.1} s",
-        machine.running_for().as_secs_f64()
-    );
+    ensure!(machine.console().contains(trouble.console), "the console does not say {:?}", trouble.console);
     Ok(())
 }
