@@ -134,24 +134,12 @@ fn serial_number(hash: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::manifest::tests::example;
 
     const LOCK: &str = "[[package]]\nname = \"redb\"\nversion = \"4.6.0\"\nchecksum = \"bebebebebebebebebebebebebebebebe\
                         bebebebebebebebebebebebebebebebe\"\n\n\
                         [[package]]\nname = \"posthouse-server\"\nversion = \"0.1.0\"\n";
-
-    fn manifest() -> Value {
-        json!({
-            "version": "1.2.3",
-            "source_date_epoch": 1_700_000_000,
-            "image": { "file": "x.img.xz", "size_bytes": 10, "sha256": "ab".repeat(32), "raw_size_bytes": 20,
-                       "raw_sha256": "cd".repeat(32) },
-            "packages": [{ "name": "libstdc++6", "version": "1:2+b1", "architecture": "arm64",
-                           "sha256": "01".repeat(32) }],
-        })
-    }
 
     fn json(bill: Bom) -> Value {
         let mut bytes = Vec::new();
@@ -162,7 +150,7 @@ mod tests {
     #[test]
     fn the_bill_names_packages_and_crates_with_their_hashes() {
         let crates = crates("redb v4.6.0\nposthouse-server v0.1.0 (/somewhere)\n", LOCK).expect("crates");
-        let bill = json(bill(&manifest(), &crates).expect("a bill"));
+        let bill = json(bill(&example(), &crates).expect("a bill"));
         let purls: Vec<_> =
             bill["components"].as_array().expect("components").iter().map(|part| &part["purl"]).collect();
         assert_eq!(
@@ -183,7 +171,7 @@ mod tests {
     #[test]
     fn a_bill_that_is_not_valid_is_not_written() {
         let crates = crates("redb v4.6.0\n", LOCK).expect("crates");
-        let mut manifest = manifest();
+        let mut manifest = example();
         manifest["packages"][0]["sha256"] = Value::String("0123".to_owned());
         let error = bill(&manifest, &crates).expect_err("it was taken");
         assert!(error.to_string().starts_with("the bill of materials is not valid: "), "{error}");

@@ -70,15 +70,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-
-    fn manifest() -> Value {
-        json!({
-            "version": "1.2.3",
-            "source_date_epoch": 1_700_000_000,
-            "image": { "file": "x.img.xz", "size_bytes": 10, "sha256": "ab".repeat(32), "raw_size_bytes": 20,
-                       "raw_sha256": "cd".repeat(32) },
-        })
-    }
+    use crate::manifest::tests::example;
 
     /// Our reading of Imager's own schema (doc/json-schema in its repository).
     fn schema() -> jsonschema::Validator {
@@ -89,7 +81,7 @@ mod tests {
 
     #[test]
     fn the_entry_for_imager_fits_its_schema() {
-        let found = entry(&manifest(), "https://example.org/posthouse/").expect("an entry");
+        let found = entry(&example(), "https://example.org/posthouse/").expect("an entry");
         assert!(schema().is_valid(&found), "{found}");
         assert_eq!(found["os_list"][0]["url"], "https://example.org/posthouse/x.img.xz");
         assert_eq!(found["os_list"][0]["release_date"], "2023-11-14");
@@ -105,7 +97,7 @@ mod tests {
     #[test]
     fn only_a_full_address_is_taken() {
         for bad in ["", "dist", "/home/me/dist", "file://dist", "ftp://example.org", "https://example.org/a b"] {
-            assert!(entry(&manifest(), bad).is_err(), "{bad} was taken");
+            assert!(entry(&example(), bad).is_err(), "{bad} was taken");
         }
     }
 }

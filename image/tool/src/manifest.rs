@@ -226,9 +226,21 @@ pub fn replace(path: &Path, content: &str) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::lock::tests::lock;
+
+    /// Of a manifest what other modules read.
+    pub fn example() -> Value {
+        serde_json::json!({
+            "version": "1.2.3",
+            "source_date_epoch": 1_700_000_000,
+            "image": { "file": "x.img.xz", "size_bytes": 10, "sha256": "ab".repeat(32), "raw_size_bytes": 20,
+                       "raw_sha256": "cd".repeat(32) },
+            "packages": [{ "name": "libstdc++6", "version": "1:2+b1", "architecture": "arm64",
+                           "sha256": "01".repeat(32) }],
+        })
+    }
 
     fn manifest(folder: &Path) -> PathBuf {
         let path = folder.join("x.manifest.json");
