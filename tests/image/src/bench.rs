@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use serde::Serialize;
+use posthouse_bench::Figure;
 
 use crate::dist::Disk;
 use crate::http;
@@ -40,18 +40,6 @@ impl Comparison {
     pub fn wanted(&self) -> Option<&Path> {
         self.untrimmed.as_deref()
     }
-}
-
-/// One line of the figures.
-#[derive(Serialize)]
-struct Figure {
-    name: &'static str,
-    /// The median.
-    value: f64,
-    unit: &'static str,
-    rounds: usize,
-    min: f64,
-    max: f64,
 }
 
 /// One of the two that are compared.
@@ -94,13 +82,10 @@ pub async fn compare(disk: &Disk, untrimmed: &Path, comparison: &Comparison) -> 
     figures.push(figure("boot_posthouse", &our_times));
     figures.push(figure("boot_untrimmed", &other_times));
     for figure in &figures {
-        println!("  {:<24}{:>8.1} s   ({:.1} to {:.1})", figure.name, figure.value, figure.min, figure.max);
+        println!("{figure}");
     }
     println!("  posthouse takes {:.2} of the untrimmed one's time", figures[2].value / figures[3].value);
-    let folder = comparison.figures.parent().context("the figures need a folder")?;
-    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    let text = serde_json::to_string_pretty(&figures)? + "\n";
-    std::fs::write(&comparison.figures, text).with_context(|| format!("writing {}", comparison.figures.display()))?;
+    posthouse_bench::write(&comparison.figures, &figures)?;
     println!("bench-boot: figures in {}", comparison.figures.display());
     Ok(())
 }
@@ -187,29 +172,8 @@ impl Contestant {
     }
 }
 
-/// Median, least and most of some boots, in seconds.
-fn figure(name: &'static str, times: &[Duration]) -> Figure {
-    let mut seconds: Vec<f64> = times.iter().map(|time| (time.as_secs_f64() * 1000.0).round() / 1000.0).collect();
-    seconds.sort_by(f64::total_cmp);
-    let middle = seconds.len() / 2;
-    let value = if seconds.len() % 2 == 1 { seconds[middle] } else { (seconds[middle - 1] + seconds[middle]) / 2.0 };
-    Figure { name, value, unit: "s", rounds: seconds.len(), min: seconds[0], max: seconds[seconds.len() - 1] }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::figure;
-
-    #[test]
-    fn a_figure_is_the_median_of_its_rounds() {
-        let of = |seconds: &[u64]| {
-            let figure = figure("boot", &seconds.iter().copied().map(Duration::from_secs).collect::<Vec<_>>());
-            (figure.value, figure.min, figure.max, figure.rounds)
-        };
-        assert_eq!(of(&[30, 10, 11]), (11.0, 10.0, 30.0, 3));
-        assert_eq!(of(&[4, 2]), (3.0, 2.0, 4.0, 2));
-        assert_eq!(of(&[7]), (7.0, 7.0, 7.0, 1));
-    }
+/// Of some boots, in seconds.
+fn figure(name: &str, times: &[Duration]) -> Figure {
+    let seconds: Vec<f64> = times.iter().map(|time| (time.as_secs_f64() * 1000.0).round() / 1000.0).collect();
+    Figure::new(name, "s", &seconds)
 }

@@ -6,8 +6,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::path::Path;
 use std::process::Stdio;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use nix::net::if_::if_nametoindex;
+use posthouse_bench::namespace;
 use tokio::process::{Child, Command};
 
 use crate::dist::run;
@@ -29,9 +30,7 @@ pub struct Network {
 impl Network {
     /// Needs a namespace that is new: tests/image/run starts this program in one.
     pub async fn set_up(folder: &Path) -> anyhow::Result<Self> {
-        let devices = std::fs::read_to_string("/proc/self/net/dev").context("listing network devices")?;
-        let strange = devices.lines().skip(2).any(|line| !line.trim_start().starts_with("lo:"));
-        ensure!(!strange, "this is no network namespace of its own: start the test by tests/image/run");
+        namespace::assert_new("tests/image/run")?;
         for words in [
             "link set lo up",
             &format!("tuntap add dev {TAP} mode tap"),

@@ -1,5 +1,6 @@
 //! A measured figure: its rounds, what the relay needed, and what it is held against.
 
+use posthouse_bench::median;
 use serde::Serialize;
 
 /// One figure over all rounds.
@@ -119,18 +120,6 @@ impl Limit {
     }
 }
 
-/// The middle one, or the mean of the middle two.
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => f64::NAN,
-        odd if odd % 2 == 1 => sorted[middle],
-        _ => f64::midpoint(sorted[middle - 1], sorted[middle]),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,10 +142,5 @@ mod tests {
         assert_eq!(verdict("start_after_kill", 3.1), Some(Verdict::Failed));
         assert_eq!(verdict("start_after_kill", f64::NAN), Some(Verdict::Failed));
         assert_eq!(verdict("a figure without a limit", 1.0), None);
-    }
-
-    #[test]
-    fn an_even_number_of_rounds_has_the_mean_of_the_middle_two() {
-        assert_eq!(median(&[4.0, 1.0, 2.0, 10.0]), 3.0);
     }
 }

@@ -10,27 +10,16 @@ use crate::figure::{Figure, Verdict};
 
 #[derive(Serialize)]
 struct Row {
-    name: &'static str,
-    value: f64,
-    unit: &'static str,
-    rounds: usize,
-    min: f64,
-    max: f64,
+    #[serde(flatten)]
+    server: posthouse_bench::Figure,
     #[serde(skip_serializing_if = "Option::is_none")]
     relay: Option<f64>,
 }
 
 impl Row {
     fn new(figure: &Figure) -> Self {
-        Self {
-            name: figure.name,
-            value: figure.value(),
-            unit: figure.unit,
-            rounds: figure.rounds.len(),
-            min: figure.rounds.iter().copied().fold(f64::INFINITY, f64::min),
-            max: figure.rounds.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-            relay: figure.relay_value(),
-        }
+        let server = posthouse_bench::Figure::new(figure.name, figure.unit, &figure.rounds);
+        Self { server, relay: figure.relay_value() }
     }
 }
 
@@ -40,12 +29,9 @@ impl Row {
 /// The system's.
 pub fn write(folder: &Path, about: &str, figures: &[Figure]) -> anyhow::Result<()> {
     let rows: Vec<Row> = figures.iter().map(Row::new).collect();
-    let files = [("report.json", serde_json::to_string_pretty(&rows)? + "\n"), ("report.md", markdown(about, figures))];
-    for (name, text) in files {
-        let path = folder.join(name);
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
+    posthouse_bench::write(&folder.join("report.json"), &rows)?;
+    let path = folder.join("report.md");
+    std::fs::write(&path, markdown(about, figures)).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// The table that people read.
@@ -68,10 +54,10 @@ pub fn markdown(about: &str, figures: &[Figure]) -> String {
             text,
             "| {} | {} | {} | {} – {} | {} | {} | {} | {verdict} |",
             figure.name,
-            number(row.value),
-            row.unit,
-            number(row.min),
-            number(row.max),
+            number(row.server.value),
+            row.server.unit,
+            number(row.server.min),
+            number(row.server.max),
             cell(row.relay),
             cell(limit.map(|limit| limit.bound)),
             cell(limit.map(|limit| limit.aim)),

@@ -4,6 +4,7 @@
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
+use posthouse_bench::namespace;
 use posthouse_e2e::{Server, Site, binaries};
 
 use crate::link;
@@ -20,9 +21,7 @@ pub struct Loss(pub u32);
 
 /// Makes this program's own namespace, in which it was started, talk to itself.
 pub fn settle() -> anyhow::Result<()> {
-    let devices = std::fs::read_to_string("/proc/self/net/dev").context("listing network devices")?;
-    let strange = devices.lines().skip(2).any(|line| !line.trim_start().starts_with("lo:"));
-    ensure!(!strange, "this is no network namespace of its own: start the bench by tests/tuning/run");
+    namespace::assert_new("tests/tuning/run")?;
     run(&["ip", "link", "set", "lo", "up"])
 }
 

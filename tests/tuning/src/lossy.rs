@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use posthouse_bench::Figure;
 use posthouse_e2e::Site;
 
-use crate::figure::{Figure, percentile_ms};
 use crate::lane::{Lane, Loss};
 use crate::talk::Person;
+use crate::waits::percentile_ms;
 
 const CONTROLS: [&str; 2] = ["bbr", "cubic"];
 
@@ -61,9 +62,9 @@ pub fn measure(rounds: usize) -> anyhow::Result<Vec<Figure>> {
             }
         }
         for (control, waits) in CONTROLS.into_iter().zip(waits) {
-            let figure = |what, values| {
+            let figure = |what, values: Vec<f64>| {
                 let percent = f64::from(loss.0) / 10.0;
-                Figure::new(format!("{what}, {percent} % loss, {control}"), "ms", values)
+                Figure::new(format!("{what}, {percent} % loss, {control}"), "ms", &values)
             };
             figures.push(figure("send to ack p50", waits.acks_p50_ms));
             figures.push(figure("send to ack p99", waits.acks_p99_ms));
@@ -100,7 +101,7 @@ fn after_a_pause(lane: &Lane, runtime: &tokio::runtime::Runtime, rounds: usize) 
                 pages
             });
             let name = format!("page of 120 kB after a pause, {control}, slow start {slow_start}");
-            figures.push(Figure::new(name, "ms", pages));
+            figures.push(Figure::new(name, "ms", &pages));
         }
     }
     Ok(figures)

@@ -4,16 +4,15 @@
 //! Not shown: receive packet steering, for it answers to a card whose interrupts all land on one core, and no machine here has such
 //! a card; writing to SD cards.
 
-mod figure;
 mod lane;
 mod link;
 mod lossy;
 mod realtime;
 mod talk;
+mod waits;
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -48,10 +47,7 @@ fn main() -> anyhow::Result<()> {
     for figure in &figures {
         println!("{figure}");
     }
-    let folder = arguments.out.parent().context("--out names no file")?;
-    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    std::fs::write(&arguments.out, serde_json::to_string_pretty(&figures)? + "\n")
-        .with_context(|| format!("writing {}", arguments.out.display()))?;
+    posthouse_bench::write(&arguments.out, &figures)?;
     println!("bench-tuning: {} figures in {}", figures.len(), arguments.out.display());
     Ok(())
 }

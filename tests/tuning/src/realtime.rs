@@ -6,6 +6,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
+use posthouse_bench::Figure;
 use posthouse_e2e::{Server, Site};
 use thread_priority::unix::{
     NormalThreadSchedulePolicy, RealtimeThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy,
@@ -13,8 +14,8 @@ use thread_priority::unix::{
 };
 use thread_priority::{ThreadPriority, ThreadPriorityValue};
 
-use crate::figure::{Figure, percentile_ms};
 use crate::talk::Person;
+use crate::waits::percentile_ms;
 
 /// Hogs a core.
 const HOGS_PER_CORE: usize = 2;
@@ -68,8 +69,8 @@ fn compare(
     let mut figures = Vec::new();
     for (mode, waits) in MODES.into_iter().zip(waits) {
         for hundredths in [50, 99] {
-            let values = waits.iter().map(|waits: &Vec<Duration>| percentile_ms(waits, hundredths)).collect();
-            figures.push(Figure::new(name(mode, hundredths), "ms", values));
+            let values: Vec<f64> = waits.iter().map(|waits: &Vec<Duration>| percentile_ms(waits, hundredths)).collect();
+            figures.push(Figure::new(name(mode, hundredths), "ms", &values));
         }
     }
     Ok(figures)
