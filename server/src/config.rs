@@ -25,7 +25,8 @@ struct Arguments {
     #[arg(long, value_name = "PATH")]
     admin_socket: Option<PathBuf>,
 
-    /// Where this file exists, serve what it says as the rescue page, and no chat
+    /// Where this file exists, serve what it says as the rescue page, and no chat; the same where the database can't be
+    /// opened, which otherwise ends the server
     #[arg(long, value_name = "PATH")]
     rescue_file: Option<PathBuf>,
 
@@ -53,7 +54,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Path of the local administration socket.
     pub admin_socket: PathBuf,
-    /// Where the reason stands why there can be no chat, if there is one.
+    /// Where the reason stands why there can be no chat, if there is one. That it is named says that this is a box, whose
+    /// refusals are to be shown to people.
     pub rescue_file: Option<PathBuf>,
     /// Connections at once, if it is not for the machine to say.
     pub connections_max: Option<u32>,

@@ -1,7 +1,8 @@
 //! The rescue edge: the page of a box that can't chat, and why.
 //!
 //! What finds the reason (the unit that can't mount the data partition, say) leaves it in a file; the
-//! server then serves this page instead of failing again and again.
+//! server then serves this page instead of failing again and again. A box's server does the same where its store refuses to be
+//! opened.
 
 use std::path::Path;
 
@@ -26,6 +27,16 @@ pub fn reason(file: Option<&Path>) -> anyhow::Result<Option<String>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
     }
+}
+
+/// What to tell people whose box has a store that can't be opened.
+pub fn refusal(error: &dyn std::error::Error) -> String {
+    format!(
+        "The messages cannot be opened: {error}.\n\
+         What to do: switch the box off, put the card in again and try once more.\n\
+         If this comes again, have the card copied first, on another computer: the file lies on its fourth partition, in the \
+         folder posthouse. To begin anew without the messages, flash a card with the image."
+    )
 }
 
 /// Answers every request with the page, and `/healthz` with `{"status": "rescue", …}`; status 503 in any case.

@@ -22,15 +22,20 @@ use crate::{VERSION, admin, demo, logging, rescue, service, web};
 /// # Errors
 /// What keeps it from starting (an address in use, a damaged database), or the store's failure.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    match rescue::reason(config.rescue_file.as_deref())? {
-        Some(reason) => apologise(&config, reason).await,
-        None => chat(&config).await,
+    if let Some(reason) = rescue::reason(config.rescue_file.as_deref())? {
+        return apologise(&config, reason).await;
+    }
+    logging::name_database(config.data_dir.join(FILE_NAME));
+    match Store::open(&config.data_dir) {
+        Ok(parts) => chat(&config, parts).await,
+        // A box has nobody to read its log, and starting again would find the same.
+        Err(refusal) if config.rescue_file.is_some() => apologise(&config, rescue::refusal(&refusal)).await,
+        Err(refusal) => Err(refusal.into()),
     }
 }
 
-async fn chat(config: &Config) -> anyhow::Result<()> {
-    logging::name_database(config.data_dir.join(FILE_NAME));
-    let StoreParts { store, last_gseq, published, mut ended } = Store::open(&config.data_dir)?;
+async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
+    let StoreParts { store, last_gseq, published, mut ended } = parts;
     let mut stop = StopSignal::catch()?;
     let listeners = service::listeners(config.listen)?;
     let addresses = addresses(&listeners);
@@ -72,7 +77,7 @@ async fn apologise(config: &Config, reason: String) -> anyhow::Result<()> {
     let listeners = service::listeners(config.listen)?;
     let addresses = addresses(&listeners);
     let (shutdown, stopping) = shutdown::channel();
-    tracing::error!(%reason, ?addresses, "serving the rescue page only");
+    tracing::error!(?addresses, %reason, "serving the rescue page only");
     let handler: Handler = Arc::new(move |request: &_| rescue::respond(&reason, request));
     let doors = open(listeners, &Gate::new(None, Admission::new(config.allowance()), handler, stopping));
     service::ready("serving the rescue page only", addresses.first().copied());

@@ -50,8 +50,8 @@ pub(super) fn open(folder: &Path) -> Result<Opened, StoreError> {
         replay::create(folder, &path)?;
         create(folder, &path)?;
     }
-    let file = OpenOptions::new().read(true).write(true).open(&path).map_err(|reason| folder_error(folder, reason))?;
-    let length = file.metadata().map_err(|reason| folder_error(folder, reason))?.len();
+    let file = OpenOptions::new().read(true).write(true).open(&path).map_err(|reason| folder_error(&path, reason))?;
+    let length = file.metadata().map_err(|reason| folder_error(&path, reason))?.len();
     if length == 0 {
         // redb would take it for a new one.
         return Err(StoreError::Corrupt { path, reason: "it is empty".to_owned() });

@@ -71,7 +71,7 @@ const PUBLISHED_LEN_MAX: usize = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The data folder or a file in it can't be made, read or written.
-    #[error("cannot use {path}: {reason}. Give it to the user who runs posthoused, or name another --data-dir")]
+    #[error("cannot use {path}: {reason}. {}, or name another --data-dir", way_out(.reason))]
     Folder {
         /// The folder or the file.
         path: PathBuf,
@@ -151,6 +151,15 @@ impl From<redb::Error> for StoreError {
 impl StoreError {
     fn database(error: impl Into<redb::Error>) -> Self {
         Self::Database(Box::new(error.into()))
+    }
+}
+
+/// What makes a file usable that the system refuses.
+fn way_out(reason: &std::io::Error) -> &'static str {
+    match reason.kind() {
+        std::io::ErrorKind::ReadOnlyFilesystem => "Have its file system checked, which takes no more writing",
+        std::io::ErrorKind::StorageFull => "Make room on its file system",
+        _ => "Give it to the user who runs posthoused",
     }
 }
 

@@ -186,6 +186,43 @@ fn a_box_that_cannot_chat_shows_why_and_leaves_its_data_alone() {
     assert_eq!(std::fs::read(site.database()).expect("the file"), b"no database");
 }
 
+#[test]
+fn a_box_whose_database_is_refused_shows_which_file_and_what_to_do() {
+    let site = Site::with_database(b"no database");
+    let mut command = site.command();
+    command.arg("--rescue-file").arg(site.path("reason"));
+    let server = Server::start(command, site.admin_socket()).expect("the rescue page is served");
+    let page = server.get("/");
+    let file = site.database().display().to_string();
+    for part in ["HTTP/1.1 503 ", file.as_str(), "is damaged", "move it away", "What to do"] {
+        assert!(page.contains(part), "no {part:?}: {page}");
+    }
+    assert!(server.get("/healthz").contains(r#""status":"rescue""#));
+    assert_eq!(server.stop().status.code(), Some(0));
+    assert_eq!(std::fs::read(site.database()).expect("the file"), b"no database");
+}
+
+#[test]
+fn a_box_whose_card_takes_no_more_writing_says_so() {
+    let (site, server) = Site::with_accounts(&["anna"]);
+    assert_eq!(server.stop().status.code(), Some(0));
+    let inside = site.command();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--map-root-user", "--", "sh", "-c"]);
+    command.arg(r#"mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@""#).arg(site.data_dir());
+    command.arg(inside.get_program()).args(inside.get_args());
+    for variable in inside.get_envs().filter_map(|(name, value)| value.is_none().then_some(name)) {
+        command.env_remove(variable);
+    }
+    command.arg("--rescue-file").arg(site.path("reason"));
+    let server = Server::start(command, site.admin_socket()).expect("the rescue page is served");
+    let page = server.get("/");
+    let file = site.database().display().to_string();
+    for part in [file.as_str(), "Read-only file system", "Have its file system checked", "What to do"] {
+        assert!(page.contains(part), "no {part:?}: {page}");
+    }
+}
+
 /// Nothing, said loudly, where the server was built without the feature.
 fn with_systemd() -> Option<()> {
     let there = binaries::has_systemd();
