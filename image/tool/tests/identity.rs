@@ -64,9 +64,23 @@ impl House {
     }
 
     fn identity(&self, arguments: &[&str]) {
-        let mut command = Command::new(checkout().join("overlays/common/usr/lib/posthouse/identity"));
+        self.run(Command::new(checkout().join("overlays/common/usr/lib/posthouse/identity")).args(arguments));
+    }
+
+    /// Another boot, from a card whose data partition is read-only.
+    fn boot_read_only(&self, invented: &str) {
+        fs::create_dir_all(self.at("data/posthouse")).expect("folder");
+        fs::write(self.at("run/machine-id"), format!("{invented}\n")).expect("write");
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--map-root-user", "--", "bash", "-c"]);
+        command.arg("mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && exec \"$0\"");
+        command.arg(checkout().join("overlays/common/usr/lib/posthouse/identity")).arg(self.at("data"));
+        self.run(&mut command);
+    }
+
+    fn run(&self, command: &mut Command) {
         let path = format!("{}:{}", self.at("bin").display(), std::env::var("PATH").expect("PATH"));
-        command.args(arguments).env("PATH", path).env("POSTHOUSE_ROOT", self.folder.path());
+        command.env("PATH", path).env("POSTHOUSE_ROOT", self.folder.path());
         run(command.env("RUNTIME_DIRECTORY", self.at("run/posthouse-data")));
     }
 
@@ -123,6 +137,28 @@ fn what_is_secret_is_root_s_alone() {
     }
     assert!(house.at("run/posthouse-data/system/systemd").is_dir(), "fstab's name for the folder");
     assert_eq!(house.at("run/posthouse-data/system").canonicalize().expect("a link"), house.at("data/system"));
+}
+
+#[test]
+fn a_card_that_takes_no_more_writing_keeps_its_identity() {
+    let house = House::new();
+    house.boot(FIRST, true);
+    house.boot_read_only(SECOND);
+    assert_eq!(house.read("run/machine-id"), FIRST);
+    // As after an update that wants one more folder.
+    fs::remove_dir(house.at("data/updater")).expect("empty");
+    house.boot_read_only(SECOND);
+    assert_eq!(house.read("run/machine-id"), FIRST);
+    assert_eq!(house.mode("run/posthouse-data/system/iwd"), 0o700);
+}
+
+#[test]
+fn a_card_that_never_took_writing_leaves_the_identity_in_memory() {
+    let house = House::new();
+    house.boot_read_only(FIRST);
+    assert_eq!(house.read("run/machine-id"), FIRST);
+    assert!(house.at("run/posthouse-data/system/systemd").is_dir());
+    assert_eq!(house.read("run/posthouse-data/system/machine-id"), FIRST);
 }
 
 #[test]
