@@ -165,6 +165,7 @@ impl<'a> Rig<'a> {
         tuning::assert_sysctls(&report)?;
         tuning::assert_threads(&report)?;
         tuning::assert_ports(&report)?;
+        tuning::assert_never_given_up(&report)?;
         assert_silent(doors.shut).await?;
         let server = format!("http://{}", doors.open).parse()?;
         let outcome = people(machine, &server).await?;

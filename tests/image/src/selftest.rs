@@ -23,6 +23,8 @@ pub struct Selftest {
     pub threads: Vec<Thread>,
     /// How they are scheduled while they work, as far as the box has said so yet.
     pub load: Vec<Thread>,
+    /// Units that have to be there for ever, and how long systemd counts their starts.
+    pub start_limits: Vec<[String; 2]>,
     /// Addresses of version 6 in hexadecimal, by interface.
     pub addresses: Vec<[String; 2]>,
     /// Where the box listens: protocol as in /proc/net, and address and port in hexadecimal.
@@ -57,6 +59,7 @@ impl Selftest {
                 "sysctl" => report.sysctls.extend(setting(value)),
                 "thread" => report.threads.extend(thread(value)),
                 "load" => report.load.extend(thread(value)),
+                "start_limit" => report.start_limits.extend(words(value)),
                 "address" => report.addresses.extend(words(value)),
                 "socket" => report.sockets.extend(words(value)),
                 "end" => is_whole = true,

@@ -1,5 +1,5 @@
 //! What the overlays promise of the running box, held against its report: kernel settings, the scheduling of the server's
-//! threads, the ports that are open to the network.
+//! threads, the ports that are open to the network, a server that systemd never gives up.
 
 use std::collections::BTreeSet;
 
@@ -92,6 +92,16 @@ pub fn assert_ports(report: &Selftest) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// However often the server fails, it is started again and its door stays open. Killing it a few times would not show a lost
+/// setting: it is started again so slowly that systemd's own limit is never met.
+pub fn assert_never_given_up(report: &Selftest) -> anyhow::Result<()> {
+    for unit in ["posthoused.service", "posthoused.socket"] {
+        let found = report.start_limits.iter().find(|[name, _]| name == unit).map(|[_, interval]| interval.as_str());
+        ensure!(found == Some("0"), "{unit} is given up after too many starts in {found:?}, not never");
+    }
+    Ok(())
+}
+
 /// `name = value` lines, without comments.
 fn settings(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
@@ -105,7 +115,10 @@ fn is_loopback(address: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{assert_ports, assert_sysctls, assert_threads, assert_threads_at_work, has_seen_all_at_work, settings};
+    use super::{
+        assert_never_given_up, assert_ports, assert_sysctls, assert_threads, assert_threads_at_work,
+        has_seen_all_at_work, settings,
+    };
     use crate::selftest::Selftest;
 
     fn read(lines: &[&str]) -> Selftest {
@@ -168,6 +181,16 @@ mod tests {
         // Before everything else, as the thread that started it: nobody's password may do that.
         lines.extend([hash, "load=2 1 password-hash"]);
         assert_threads_at_work(&read(&lines)).expect_err("a real-time hash");
+    }
+
+    #[test]
+    fn a_server_that_is_given_up_some_day_is_named() {
+        let door = "start_limit=posthoused.socket 0";
+        assert_never_given_up(&read(&["start_limit=posthoused.service 0", door])).expect("as it should be");
+        for wrong in ["start_limit=posthoused.service 10s", "start_limit=posthoused.service infinity", door] {
+            let error = assert_never_given_up(&read(&[wrong, door])).expect_err(wrong);
+            assert!(error.to_string().starts_with("posthoused.service"), "{error}");
+        }
     }
 
     #[test]
