@@ -71,6 +71,17 @@ impl Device {
         }
     }
 
+    /// Waits until the box says that it goes down.
+    pub async fn hear_good_bye(&mut self) -> anyhow::Result<()> {
+        loop {
+            let event = tokio::time::timeout(CALL_LIMIT, self.events.next()).await.context("the box stays up")?;
+            let push = event.context("the box went down without a word")?;
+            if matches!(push.event, Event::Restarting(_)) {
+                return Ok(());
+            }
+        }
+    }
+
     /// The message with this place in its conversation, passing over those before it.
     pub async fn receive_from(&mut self, seq: Seq) -> anyhow::Result<Message> {
         loop {

@@ -56,6 +56,8 @@ pub enum Asked {
     Threads,
     /// After the report, to kill the server again and again. This box stands in the network with a neighbour.
     Kills,
+    /// Half a minute after the report, to reboot; QEMU ends instead.
+    Reboot,
 }
 
 impl Asked {
@@ -65,12 +67,13 @@ impl Asked {
             Self::Report => "report",
             Self::Threads => "threads",
             Self::Kills => "kills",
+            Self::Reboot => "reboot",
         }
     }
 
     fn doors(self) -> anyhow::Result<Doors> {
         match self {
-            Self::Report | Self::Threads => Doors::forwarded(),
+            Self::Report | Self::Threads | Self::Reboot => Doors::forwarded(),
             Self::Kills => Ok(Doors { open: network::door(SERVED), shut: network::door(SHUT) }),
         }
     }
@@ -174,7 +177,7 @@ impl<'a> Rig<'a> {
 
     fn arguments(&self, doors: &Doors, asked: Asked) -> anyhow::Result<Vec<String>> {
         let netdev = match asked {
-            Asked::Report | Asked::Threads => format!(
+            Asked::Report | Asked::Threads | Asked::Reboot => format!(
                 "user,id=net,restrict=on,hostfwd=tcp:{}-:{SERVED},hostfwd=tcp:{}-:{SHUT}",
                 doors.open, doors.shut
             ),

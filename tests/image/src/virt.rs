@@ -73,9 +73,10 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow
     if length == Length::Long {
         damage::lose_superblock(dist, &rig.card).await?;
         let unharmed = async |_: &mut Machine, server: &ServerUrl| {
-            storm::verify(server, tokens[0].clone(), "carol", &acknowledged).await
+            storm::verify(server, tokens[0].clone(), "carol", &acknowledged).await?;
+            Device::come_back(server, tokens[1].clone()).await?.hear_good_bye().await
         };
-        let repaired = rig.power_on("repaired-boot", Asked::Report, unharmed).await?;
+        let repaired = rig.power_on("repaired-boot", Asked::Reboot, unharmed).await?;
         assert_lasts(&repaired.boot.report, &last.boot.report)?;
         damage::assert_repaired(&disk.folder.join("repaired-boot.log"))?;
         damage::test_garbage(dist, &rig).await?;
