@@ -46,7 +46,8 @@ from_cache() {
   touch "$CACHE/$stage/$key" 2>/dev/null || true
 }
 
-# Keeps a stage's files under their key, all or nothing, and forgets all but the newest three. The build never needs it.
+# Keeps a stage's files under their key, all or nothing, and forgets all but the newest three. The build never needs it, nor that
+# somebody else's can be forgotten.
 into_cache() {
   local stage=$1 key=$2 fresh='' old
   shift 2
@@ -59,7 +60,9 @@ into_cache() {
   fi
   # Names are hexadecimal, so a list by time is safe to read.
   # shellcheck disable=SC2012
-  ls --sort=time "$CACHE/$stage" | tail --lines=+4 | while read -r old; do rm --recursive --force "${CACHE:?}/$stage/$old"; done
+  ls --sort=time "$CACHE/$stage" | tail --lines=+4 | while read -r old; do
+    rm --recursive --force "${CACHE:?}/$stage/$old" || true
+  done
 }
 
 # A package list without its comments, joined by commas.

@@ -149,13 +149,22 @@ pub fn record_boot(manifest: &Path, tested_kernels: Option<PathBuf>) -> anyhow::
         Some(list) => list,
         None => cache_folder()?.join("tested-kernels"),
     };
-    let mut hashes = hashes_in(&list);
-    if !hashes.contains(&kernel) {
-        hashes.push(kernel);
-        fs::create_dir_all(list.parent().unwrap_or(Path::new(".")))?;
-        replace(&list, &(hashes.join("\n") + "\n"))?;
+    replace(manifest, &(serde_json::to_string_pretty(&value)? + "\n"))?;
+    if let Err(error) = add_hash(&list, kernel) {
+        eprintln!("posthouse image: images to come will not know of this boot: {error:#}");
     }
-    replace(manifest, &(serde_json::to_string_pretty(&value)? + "\n"))
+    Ok(())
+}
+
+fn add_hash(list: &Path, hash: String) -> anyhow::Result<()> {
+    let mut hashes = hashes_in(list);
+    if hashes.contains(&hash) {
+        return Ok(());
+    }
+    hashes.push(hash);
+    let folder = list.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    replace(list, &(hashes.join("\n") + "\n"))
 }
 
 /// The same folder as image/stage.sh's CACHE.
@@ -259,6 +268,15 @@ pub mod tests {
         let value: Value = serde_json::from_str(&fs::read_to_string(&manifest).expect("read")).expect("JSON");
         assert_eq!(value["boot_tested"], Value::Bool(true));
         assert_eq!(value["packages"], Value::Array(Vec::new()));
+    }
+
+    #[test]
+    fn a_cache_that_takes_nothing_keeps_no_boot_from_being_recorded() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let manifest = manifest(folder.path());
+        fs::write(folder.path().join("cache"), "no folder").expect("write");
+        record_boot(&manifest, Some(folder.path().join("cache/tested-kernels"))).expect("recorded");
+        assert!(fs::read_to_string(&manifest).expect("read").contains("\"boot_tested\": true"));
     }
 
     #[test]
