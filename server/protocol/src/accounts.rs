@@ -6,6 +6,7 @@ use crate::{AccountId, Username};
 
 /// An account as others see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Account {
     /// Never given to another account.
     pub account_id: AccountId,

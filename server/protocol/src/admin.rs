@@ -19,11 +19,14 @@ impl Method for AccountAdd {
 
 /// Parameters of `account.add`.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AccountAddParams {
     /// Its name; an existing one is refused with `already_exists`.
     pub username: Username,
     /// [`crate::limits::PASSWORD_CHARS_MIN`] characters or more.
+    #[cfg_attr(test, schemars(length(min = crate::limits::PASSWORD_CHARS_MIN, max = crate::limits::PASSWORD_LEN_MAX)))]
+    #[cfg_attr(test, schemars(extend("x-max-bytes" = crate::limits::PASSWORD_LEN_MAX)))]
     pub password: String,
 }
 
@@ -44,6 +47,7 @@ impl Method for GroupEverybody {
 
 /// Parameters of `group.everybody`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GroupEverybodyParams {
     /// What it is to be called.
@@ -60,6 +64,7 @@ pub struct GroupEverybodyParams {
 
 /// Result of `group.everybody`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GroupEverybodyResult {
     /// Names the group in the other methods.
     pub conversation_id: ConversationId,

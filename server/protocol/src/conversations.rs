@@ -16,6 +16,7 @@ methods! {
 
 /// A conversation as one member sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Conversation {
     /// Names it in `send` and `history`.
     pub conversation_id: ConversationId,
@@ -33,6 +34,7 @@ pub struct Conversation {
 
 /// What a conversation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ConversationKind {
     /// Of two accounts, or of one with itself.
@@ -40,12 +42,14 @@ pub enum ConversationKind {
     /// Of any number, with a title, an owner and admins.
     Group,
     /// A kind of a later version.
+    #[cfg_attr(test, schemars(skip))]
     #[serde(other)]
     Unknown,
 }
 
 /// Parameters of `conversations.list`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConversationsListParams {
     /// `next` of the page before; without it, the first page.
@@ -53,11 +57,13 @@ pub struct ConversationsListParams {
     pub after: Option<PageToken>,
     /// How many at most: 1 to [`crate::limits::PAGE_LIMIT_MAX`], by default [`crate::limits::PAGE_LIMIT_DEFAULT`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(range(min = 1, max = crate::limits::PAGE_LIMIT_MAX)))]
     pub limit: Option<u32>,
 }
 
 /// Result of `conversations.list`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ConversationsListResult {
     /// The most recently used first.
     pub conversations: Vec<Conversation>,
@@ -68,6 +74,7 @@ pub struct ConversationsListResult {
 
 /// Parameters of `conversations.get`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConversationsGetParams {
     /// Which.
@@ -76,6 +83,7 @@ pub struct ConversationsGetParams {
 
 /// Parameters of `conversations.direct`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConversationsDirectParams {
     /// Whom to talk to.

@@ -7,6 +7,7 @@ use crate::{ConversationAdded, ConversationRemoved, ConversationUpdated, Cursor,
 /// An event with its place in the stream. What is durable has one and can be had again by `sync`; what is
 /// not is lost with the connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Push {
     /// Where this client stands once it has taken the event.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -18,6 +19,7 @@ pub struct Push {
 
 /// What happened. Unknown events are to be passed over: later versions add some.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "event", content = "data", rename_all = "snake_case")]
 pub enum Event {
     /// A message of one of the account's conversations, after it became durable.
@@ -34,6 +36,7 @@ pub enum Event {
 
 /// The data of `restarting`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Restarting {
     /// How long to wait before reconnecting, in milliseconds; each client gets another number, so
     /// that they don't all come at once.

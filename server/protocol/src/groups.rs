@@ -24,6 +24,7 @@ methods! {
 
 /// What a group is beside a conversation, as one member sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct GroupInfo {
     /// What it is called; others may be called the same.
     pub title: Title,
@@ -41,6 +42,7 @@ pub struct GroupInfo {
 
 /// What a member may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum MemberRole {
     /// Read, and send where it is not for announcements only.
@@ -54,6 +56,7 @@ pub enum MemberRole {
 
 /// What a new member sees of what was said before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum HistoryAccess {
     /// Everything, from the group's beginning.
@@ -65,6 +68,7 @@ pub enum HistoryAccess {
 
 /// A member of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Member {
     /// Who.
     #[serde(flatten)]
@@ -75,12 +79,14 @@ pub struct Member {
 
 /// Parameters of `conversations.create`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConversationsCreateParams {
     /// What it is to be called.
     pub title: Title,
     /// Who is in it from the beginning beside its owner, at most [`crate::limits::MEMBERS_CHANGE_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(length(max = crate::limits::MEMBERS_CHANGE_MAX)))]
     pub members: Vec<Username>,
     /// Whether only the owner and admins may send; by default all may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,6 +98,7 @@ pub struct ConversationsCreateParams {
 
 /// Result of `conversations.create`. What it is comes as `conversation_added`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ConversationsCreateResult {
     /// Names it from now on.
     pub conversation_id: ConversationId,
@@ -99,6 +106,7 @@ pub struct ConversationsCreateResult {
 
 /// Parameters of `conversations.update`: what is left out stays.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConversationsUpdateParams {
     /// Which.
@@ -116,6 +124,7 @@ pub struct ConversationsUpdateParams {
 
 /// Parameters of `conversations.members`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConversationsMembersParams {
     /// Whose members.
@@ -125,11 +134,13 @@ pub struct ConversationsMembersParams {
     pub after: Option<PageToken>,
     /// How many at most: 1 to [`crate::limits::PAGE_LIMIT_MAX`], by default [`crate::limits::PAGE_LIMIT_DEFAULT`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(range(min = 1, max = crate::limits::PAGE_LIMIT_MAX)))]
     pub limit: Option<u32>,
 }
 
 /// Result of `conversations.members`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ConversationsMembersResult {
     /// In the order of their `account_id`.
     pub members: Vec<Member>,
@@ -140,16 +151,19 @@ pub struct ConversationsMembersResult {
 
 /// Parameters of `conversations.add`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConversationsAddParams {
     /// Where to.
     pub conversation_id: ConversationId,
     /// Whom: 1 to [`crate::limits::MEMBERS_CHANGE_MAX`]. Who is a member already stays one.
+    #[cfg_attr(test, schemars(length(min = 1, max = crate::limits::MEMBERS_CHANGE_MAX)))]
     pub members: Vec<Username>,
 }
 
 /// Result of `conversations.add`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ConversationsAddResult {
     /// Who was no member before, in the order of their `account_id`.
     pub added: Vec<Account>,
@@ -157,6 +171,7 @@ pub struct ConversationsAddResult {
 
 /// Parameters of `conversations.remove`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConversationsRemoveParams {
     /// Where from.
@@ -167,6 +182,7 @@ pub struct ConversationsRemoveParams {
 
 /// Parameters of `conversations.role`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConversationsRoleParams {
     /// Where.
@@ -179,6 +195,7 @@ pub struct ConversationsRoleParams {
 
 /// Parameters of `conversations.leave`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConversationsLeaveParams {
     /// Which.
@@ -187,6 +204,7 @@ pub struct ConversationsLeaveParams {
 
 /// What happened to a group, as a message in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum SystemBody {
     /// The sender made it.
@@ -237,6 +255,7 @@ pub enum SystemBody {
 
 /// The data of `conversation_added`: the account is in a conversation from now on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ConversationAdded {
     /// Names it in `send` and `history`.
     pub conversation_id: ConversationId,
@@ -252,6 +271,7 @@ pub struct ConversationAdded {
 
 /// The data of `conversation_updated`: what has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ConversationUpdated {
     /// Which.
     pub conversation_id: ConversationId,
@@ -271,6 +291,7 @@ pub struct ConversationUpdated {
 
 /// The data of `conversation_removed`: the account is in a conversation no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ConversationRemoved {
     /// Which.
     pub conversation_id: ConversationId,

@@ -11,8 +11,9 @@ macro_rules! numeric_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
         #[serde(transparent)]
-        pub struct $name(pub u64);
+        pub struct $name(#[cfg_attr(test, schemars(range(max = crate::limits::NUMBER_MAX)))] pub u64);
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -57,17 +58,22 @@ numeric_id! {
 
 /// A place in the stream of everything an account may see. Opaque and rising: keep it, send it back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Cursor(pub String);
 
 /// Where a list goes on. Opaque: take it from a page, send it back for the next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct PageToken(pub String);
 
 /// The client's own name for a message, so that sending it again is harmless. Unique for a sender.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(test, schemars(extend("minLength" = 1, "maxLength" = limits::CLIENT_MSG_ID_LEN_MAX)))]
+#[cfg_attr(test, schemars(extend("x-max-bytes" = limits::CLIENT_MSG_ID_LEN_MAX, "pattern" = r"^[^\u0000-\u001f\u007f-\u009f]*$")))]
 pub struct ClientMsgId(String);
 
 impl ClientMsgId {
@@ -107,6 +113,7 @@ pub struct ClientMsgIdError;
 
 /// What a device shows instead of a password. Secret: `Debug` hides it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Token(pub String);
 

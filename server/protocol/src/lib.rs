@@ -20,6 +20,8 @@ pub mod limits;
 mod messages;
 mod method;
 mod name;
+#[cfg(test)]
+mod schema;
 mod session;
 mod title;
 

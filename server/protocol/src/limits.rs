@@ -5,6 +5,9 @@
 /// character escaped as `\uXXXX`, and its envelope fit.
 pub const FRAME_LEN_MAX: usize = 128 * 1024;
 
+/// Largest number that stands for something: what every JSON reader keeps exact (RFC 8259 §6).
+pub const NUMBER_MAX: u64 = (1 << 53) - 1;
+
 /// Longest text of a message, in bytes of UTF-8: some four printed pages.
 pub const TEXT_LEN_MAX: usize = 16 * 1024;
 

@@ -14,6 +14,7 @@ methods! {
 
 /// A stored message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Message {
     /// Unique on this site.
     pub message_id: MessageId,
@@ -44,6 +45,7 @@ impl Message {
 
 /// What a message says. A kind of a later version is kept as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Body {
     /// Plain text, as sent.
@@ -60,11 +62,14 @@ pub enum Body {
 
 /// What a client may send. Unlike [`Body`] it takes nothing that it does not know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum NewBody {
     /// Plain text.
     Text {
         /// 1 to [`crate::limits::TEXT_LEN_MAX`] bytes of UTF-8, kept as they are.
+        #[cfg_attr(test, schemars(length(min = 1, max = crate::limits::TEXT_LEN_MAX)))]
+        #[cfg_attr(test, schemars(extend("x-max-bytes" = crate::limits::TEXT_LEN_MAX)))]
         text: String,
     },
 }
@@ -86,6 +91,7 @@ impl From<NewBody> for Body {
 
 /// Parameters of `send`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SendParams {
     /// Where to.
@@ -98,6 +104,7 @@ pub struct SendParams {
 
 /// Result of `send`: the message is on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SendResult {
     /// Unique on this site.
     pub message_id: MessageId,
@@ -109,6 +116,7 @@ pub struct SendResult {
 
 /// Parameters of `history`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HistoryParams {
     /// Whose messages.
@@ -122,6 +130,7 @@ pub struct HistoryParams {
     /// How many at most: 1 to [`crate::limits::HISTORY_LIMIT_MAX`], by default
     /// [`crate::limits::HISTORY_LIMIT_DEFAULT`]. As many come as fit into one frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(range(min = 1, max = crate::limits::HISTORY_LIMIT_MAX)))]
     pub limit: Option<u32>,
 }
 
@@ -134,6 +143,8 @@ impl HistoryParams {
 
 /// Result of `history`. The server writes messages as it has them stored, which is why their type is open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "HistoryResult"))]
 pub struct HistoryResult<M = Message> {
     /// Oldest first.
     pub messages: Vec<M>,

@@ -14,8 +14,8 @@ pub trait Method {
 
 /// Declares methods, each with its doc comment: `Name = "wire.name", Params => Result`.
 macro_rules! methods {
-    ($($(#[$doc:meta])* $name:ident = $wire:literal, $params:ty => $result:ty;)+) => {$(
-        $(#[$doc])*
+    ($($(#[doc = $doc:literal])+ $name:ident = $wire:literal, $params:ty => $result:ty;)+) => {$(
+        $(#[doc = $doc])+
         pub enum $name {}
 
         impl crate::Method for $name {
@@ -23,11 +23,18 @@ macro_rules! methods {
             type Params = $params;
             type Result = $result;
         }
-    )+};
+    )+
+
+        /// The family's methods, for the schema.
+        #[cfg(test)]
+        pub(crate) const METHODS: &[crate::schema::MethodSchema] =
+            &[$(crate::schema::MethodSchema::of::<$name>(&[$($doc),+])),+];
+    };
 }
 pub(crate) use methods;
 
 /// No parameters, or a result without content: `{}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Empty {}

@@ -7,7 +7,9 @@ use crate::limits;
 /// A name to log in with: 1 to [`limits::USERNAME_CHARS_MAX`] letters or digits of any script, and
 /// `.`, `-`, `_` between them. Kept in lower case, so that `Anna` and `anna` are one account.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(test, schemars(extend("minLength" = 1, "maxLength" = limits::USERNAME_CHARS_MAX)))]
 pub struct Username(String);
 
 impl Username {

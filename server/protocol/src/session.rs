@@ -19,6 +19,7 @@ methods! {
 
 /// Parameters of `login`.
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LoginParams {
     /// Who logs in.
@@ -26,6 +27,7 @@ pub struct LoginParams {
     /// The account's password.
     pub password: String,
     /// A name for this device, to be recognised by in a list of devices.
+    #[cfg_attr(test, schemars(length(min = 1, max = limits::DEVICE_NAME_CHARS_MAX)))]
     pub device: String,
 }
 
@@ -37,6 +39,7 @@ impl std::fmt::Debug for LoginParams {
 
 /// Result of `login`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LoginResult {
     /// What this device shows from now on; keep it secret.
     pub token: Token,
@@ -46,6 +49,7 @@ pub struct LoginResult {
 
 /// Parameters of `connect`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConnectParams {
     /// From `login`.
@@ -57,6 +61,7 @@ pub struct ConnectParams {
 
 /// Up to where a client has seen everything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Resume {
     /// From the answer to `connect`.
@@ -67,6 +72,7 @@ pub struct Resume {
 
 /// Result of `connect`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ConnectResult {
     /// Names this connection among those of this server.
     pub session_id: SessionId,
@@ -86,6 +92,7 @@ pub struct ConnectResult {
 
 /// The limits that a client has to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LimitsInfo {
     /// See [`limits::FRAME_LEN_MAX`].
     pub frame_len_max: usize,
@@ -118,6 +125,7 @@ impl LimitsInfo {
 
 /// Parameters of `sync`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SyncParams {
     /// Everything up to here is known; `"0"` is the beginning.
@@ -128,13 +136,16 @@ pub struct SyncParams {
     /// How many events at most: 1 to [`limits::SYNC_LIMIT_MAX`], by default [`limits::SYNC_LIMIT_DEFAULT`]. As
     /// many come as fit into one frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(range(min = 1, max = limits::SYNC_LIMIT_MAX)))]
     pub limit: Option<u32>,
 }
 
 /// Result of `sync`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SyncResult {
     /// As they would have come unasked; [`crate::Push::parse`] reads them.
+    #[cfg_attr(test, schemars(with = "Vec<crate::Push>"))]
     pub events: Vec<Box<RawValue>>,
     /// Where the next `sync` goes on. It moves also where there was nothing to see.
     pub next_cursor: Cursor,

@@ -7,7 +7,9 @@ use crate::limits;
 /// What a group is called: 1 to [`limits::TITLE_CHARS_MAX`] characters on one line, kept as they are but for white
 /// space around them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(test, schemars(extend("minLength" = 1, "maxLength" = limits::TITLE_CHARS_MAX)))]
 pub struct Title(String);
 
 /// Characters that turn the direction of what stands around them (Unicode Standard Annex 9, §2): a title with

@@ -1,0 +1,121 @@
+//! OpenAPI 3.1 of the routes: `schema/openapi.json`.
+
+use serde_json::{Map, Value, json};
+
+use super::Definitions;
+use crate::{EVENTS_PATH, RPC_PATH, WEBSOCKET_PATH};
+
+/// See the module.
+pub(super) fn openapi() -> Value {
+    let mut definitions = Definitions::below("/components/schemas");
+    let mut schemas = definitions.take();
+    schemas.insert("Health".to_owned(), health());
+    let mapping: Map<String, Value> = definitions
+        .methods
+        .keys()
+        .map(|name| (name.clone(), json!(format!("#/components/schemas/Request.{name}"))))
+        .collect();
+    schemas["Request"]["discriminator"] = json!({"propertyName": "method", "mapping": mapping});
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Posthouse",
+            "version": "posthouse.v1",
+            "description": "The HTTP routes of a Posthouse server; PROTOCOL.md explains them. Generated from server/protocol.",
+            "license": {"name": "Apache-2.0 OR MIT", "identifier": "Apache-2.0 OR MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": {
+            "/healthz": {"get": healthz()},
+            EVENTS_PATH: {"get": events()},
+            RPC_PATH: {"post": rpc()},
+            WEBSOCKET_PATH: {"get": websocket()},
+        },
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"session": {"type": "http", "scheme": "bearer", "description": "The secret of the event `open`."}},
+        },
+    })
+}
+
+fn health() -> Value {
+    json!({
+        "type": "object",
+        "properties": {"status": {"type": "string"}, "version": {"type": "string"}},
+        "required": ["status"],
+    })
+}
+
+fn body(name: &str) -> Value {
+    json!({"application/json": {"schema": {"$ref": format!("#/components/schemas/{name}")}}})
+}
+
+fn refusals(reasons: &[(&str, &str)]) -> Map<String, Value> {
+    let refusal = |why: &str| json!({"description": why, "content": body("ErrorAnswer")});
+    reasons.iter().map(|(status, why)| ((*status).to_owned(), refusal(why))).collect()
+}
+
+fn healthz() -> Value {
+    json!({
+        "summary": "Whether messages can become durable.",
+        "security": [],
+        "responses": {
+            "200": {"description": "They can.", "content": body("Health")},
+            "503": {"description": "They cannot.", "content": body("Health")},
+        },
+    })
+}
+
+fn events() -> Value {
+    json!({
+        "summary": "Opens a session and gives its events: `open`, then frames, then `close`.",
+        "security": [],
+        "parameters": [{
+            "name": "Last-Event-ID",
+            "in": "header",
+            "description": "Epoch and cursor with a hyphen between: the `resume` of a `connect` that names none.",
+            "schema": {"type": "string"},
+        }],
+        "responses": {
+            "200": {"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            "403": {"description": "The page of another site asked (`Origin`)."},
+            "405": {"description": "Not a GET."},
+            "429": {"description": "This address has wasted too many connections."},
+            "503": {"description": "Full or busy: come back after `Retry-After`."},
+        },
+    })
+}
+
+fn rpc() -> Value {
+    let mut responses = refusals(&[
+        ("400", "Not UTF-8."),
+        ("401", "There is no such session."),
+        ("403", "The page of another site asked (`Origin`)."),
+        ("405", "Not a POST."),
+        ("408", "The body was too slow."),
+        ("413", "The body is too long."),
+        ("415", "Not JSON."),
+        ("503", "The session ended before the answer."),
+    ]);
+    responses.insert("200".to_owned(), json!({"description": "What the session answers.", "content": body("Answer")}));
+    json!({
+        "summary": "A request of the session that the bearer names.",
+        "security": [{"session": []}],
+        "requestBody": {"required": true, "content": body("Request")},
+        "responses": responses,
+    })
+}
+
+fn websocket() -> Value {
+    json!({
+        "summary": "The WebSocket, subprotocol `posthouse.v1.json`: a session with its requests, answers and events.",
+        "security": [],
+        "responses": {
+            "101": {"description": "The upgrade."},
+            "400": {"description": "No upgrade, or to another subprotocol."},
+            "403": {"description": "The page of another site asked (`Origin`)."},
+            "429": {"description": "This address has wasted too many connections."},
+            "503": {"description": "Full or busy: come back after `Retry-After`."},
+        },
+    })
+}
