@@ -245,4 +245,6 @@ fn now() -> Instant {
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;

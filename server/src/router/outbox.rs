@@ -137,6 +137,7 @@ impl Queue {
         self.bytes += frame.len();
         self.lossy += usize::from(class == Class::Lossy);
         self.frames.push_back((frame, class));
+        debug_assert!(self.frames.len() <= limits::OUTBOX_LEN_MAX && self.bytes <= limits::OUTBOX_BYTES_MAX, "bounded");
     }
 
     fn take(&mut self) -> Option<Utf8Bytes> {

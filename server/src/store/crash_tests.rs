@@ -30,29 +30,29 @@ const SENDERS: usize = 3;
 /// Records before the first message: two accounts are told of their conversation.
 const TOLD: usize = 2;
 
-const DATABASE: usize = 0;
-const FILES: usize = 1 + SEGMENTS;
+pub(super) const DATABASE: usize = 0;
+pub(super) const FILES: usize = 1 + SEGMENTS;
 
 #[derive(Clone, Debug)]
-enum Event {
+pub(super) enum Event {
     Write { file: usize, offset: usize, bytes: Vec<u8> },
     SetLen { file: usize, len: usize },
     Sync { file: usize },
     Acknowledged(ClientMsgId),
 }
 
-type Files = [Vec<u8>; FILES];
+pub type Files = [Vec<u8>; FILES];
 
 /// A disk that remembers everything that was done to it.
 #[derive(Clone, Debug, Default)]
-struct Disk(Arc<Mutex<(Files, Vec<Event>)>>);
+pub(super) struct Disk(Arc<Mutex<(Files, Vec<Event>)>>);
 
 impl Disk {
-    fn with(files: Files) -> Self {
+    pub(super) fn with(files: Files) -> Self {
         Self(Arc::new(Mutex::new((files, Vec::new()))))
     }
 
-    fn lock(&self) -> MutexGuard<'_, (Files, Vec<Event>)> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, (Files, Vec<Event>)> {
         self.0.lock().expect("no test panics while it holds it")
     }
 
@@ -62,11 +62,11 @@ impl Disk {
         disk.1.push(event);
     }
 
-    fn file(&self, file: usize) -> SimulatedFile {
+    pub(super) fn file(&self, file: usize) -> SimulatedFile {
         SimulatedFile { disk: self.clone(), file }
     }
 
-    fn segments(&self) -> [SimulatedFile; SEGMENTS] {
+    pub(super) fn segments(&self) -> [SimulatedFile; SEGMENTS] {
         std::array::from_fn(|index| self.file(1 + index))
     }
 }
@@ -87,7 +87,7 @@ fn apply(files: &mut Files, event: &Event) {
 }
 
 #[derive(Clone, Debug)]
-struct SimulatedFile {
+pub(super) struct SimulatedFile {
     disk: Disk,
     file: usize,
 }
@@ -145,7 +145,7 @@ impl StorageBackend for SimulatedFile {
 }
 
 /// splitmix64: enough to choose what a disk forgets.
-pub(super) struct Random(pub u64);
+pub struct Random(pub u64);
 
 impl Random {
     pub fn next(&mut self) -> u64 {
@@ -156,14 +156,14 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn coin(&mut self) -> bool {
+    pub fn coin(&mut self) -> bool {
         self.next() & 1 == 1
     }
 }
 
 /// How much of what was not synced is on the disk.
 #[derive(Clone, Copy, Debug)]
-enum Survival {
+pub(super) enum Survival {
     Nothing,
     Everything,
     /// Each write, and each sector of it, or not; each change of length or not.
@@ -171,7 +171,13 @@ enum Survival {
 }
 
 /// What a power cut right before `events[moment]` may leave.
-fn crashed(start: &Files, events: &[Event], moment: usize, survival: Survival, random: &mut Random) -> Files {
+pub(super) fn crashed(
+    start: &Files,
+    events: &[Event],
+    moment: usize,
+    survival: Survival,
+    random: &mut Random,
+) -> Files {
     let mut files = start.clone();
     let mut unsynced: Vec<&Event> = Vec::new();
     for event in &events[..moment] {
@@ -219,7 +225,7 @@ fn of_file(event: &Event) -> Option<usize> {
     }
 }
 
-fn open(disk: &Disk) -> Result<StoreParts, super::StoreError> {
+pub(super) fn open(disk: &Disk) -> Result<StoreParts, super::StoreError> {
     let name = Path::new("simulated");
     let database = Builder::new()
         .set_check_integrity_on_open(true)
@@ -231,7 +237,7 @@ fn open(disk: &Disk) -> Result<StoreParts, super::StoreError> {
 }
 
 /// An empty store, durable.
-fn new_files() -> Files {
+pub(super) fn new_files() -> Files {
     let disk = Disk::with([Vec::new(), vec![0; SEGMENT_BLOCKS * BLOCK_LEN], vec![0; SEGMENT_BLOCKS * BLOCK_LEN]]);
     let database = Builder::new().create_with_backend(disk.file(DATABASE)).expect("a new database");
     initialise(&database).expect("initialised");
@@ -348,7 +354,7 @@ pub(super) fn seed() -> u64 {
     seed
 }
 
-fn number_from(variable: &str) -> Option<u64> {
+pub fn number_from(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 

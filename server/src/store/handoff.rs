@@ -172,6 +172,15 @@ impl Handoff {
         }
     }
 
+    /// The applier, where a test decides when it is its turn.
+    #[cfg(test)]
+    pub fn take_now(&self, checkpoint: bool) -> Option<Work> {
+        let mut state = self.lock();
+        state.checkpoint_wanted |= checkpoint;
+        state.wanted = state.pending.last_number;
+        state.work(Instant::now())
+    }
+
     /// The applier: readers of the database see everything up to this frame; `durable` where it would
     /// survive without the log.
     pub fn applied(&self, number: u64, durable: bool) {

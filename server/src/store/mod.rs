@@ -54,6 +54,8 @@ mod crash_tests;
 mod model_groups;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+pub mod stepped;
 
 use database::Opened;
 use handoff::Handoff;
@@ -184,6 +186,8 @@ pub struct StoreParts {
     pub ended: oneshot::Receiver<Result<(), StoreError>>,
 }
 
+type Assembled<S> = (Writer<S>, mpsc::Receiver<writer::Job>, Store, mpsc::Receiver<Committed<Published>>);
+
 impl Store {
     /// Opens the database in `folder`, or makes one where there is none, and starts the writer.
     ///
@@ -200,16 +204,27 @@ impl Store {
         log: wal::Log<S>,
         epoch: Epoch,
     ) -> Result<StoreParts, StoreError> {
+        let (writer, jobs, store, published) = Self::assemble(database, log, epoch)?;
+        let last_gseq = writer.state.last_gseq;
+        let (database, handoff) = (Arc::clone(&store.database), Arc::clone(&store.handoff));
+        let ended = threads::start(writer, jobs, database, handoff);
+        Ok(StoreParts { store, last_gseq, published, ended })
+    }
+
+    /// The handle and what the threads are to work with.
+    fn assemble<S: wal::Storage>(
+        database: redb::Database,
+        log: wal::Log<S>,
+        epoch: Epoch,
+    ) -> Result<Assembled<S>, StoreError> {
         let database = Arc::new(database);
         let state = State::load(&database)?;
         let handoff = Arc::new(Handoff::new(log.last_number()));
         let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
         let (publish, published) = mpsc::channel(PUBLISHED_LEN_MAX);
         let overlay = Overlay::new(Arc::clone(&database));
-        let last_gseq = state.last_gseq;
         let writer = Writer { log, state, overlay, handoff: Arc::clone(&handoff), publish };
-        let ended = threads::start(writer, jobs, Arc::clone(&database), Arc::clone(&handoff));
-        Ok(StoreParts { store: Self { database, handoff, queue, epoch }, last_gseq, published, ended })
+        Ok((writer, jobs, Self { database, handoff, queue, epoch }, published))
     }
 
     /// Names the life of this database.

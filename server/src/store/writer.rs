@@ -97,6 +97,22 @@ impl<S: Storage> Writer<S> {
         Ok(())
     }
 
+    /// One turn of [`Writer::run`] on the caller's thread: a group of `most` commands at most, of those that wait.
+    #[cfg(test)]
+    pub fn step(&mut self, jobs: &mut mpsc::Receiver<Job>, most: usize) -> Result<bool, StoreError> {
+        let mut waiting = std::iter::from_fn(|| jobs.try_recv().ok());
+        let writes = waiting.by_ref().take(most).filter_map(|job| match job {
+            Job::Write(write) => Some(write),
+            Job::Stop => None,
+        });
+        let writes: Vec<_> = writes.collect();
+        let found = !writes.is_empty();
+        for record in self.commit(writes.into_iter(), &mut Vec::new())? {
+            self.publish.try_send(record).expect("the fan-out takes what is there between two groups");
+        }
+        Ok(found)
+    }
+
     /// Makes one group durable, then answers it. Takes no more commands than fit.
     fn commit(
         &mut self,
