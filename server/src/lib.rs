@@ -10,6 +10,8 @@ mod admission;
 pub mod config;
 mod connection;
 mod demo;
+#[cfg(test)]
+mod fuzzing;
 mod listener;
 pub mod logging;
 mod page;

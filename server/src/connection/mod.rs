@@ -245,6 +245,8 @@ fn now() -> Instant {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod simulation;
 #[cfg(test)]
 mod tests;

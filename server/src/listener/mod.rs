@@ -4,6 +4,8 @@
 //! that it was given. Who may come in is admission's to say. The server's composition starts it.
 
 mod accepting;
+#[cfg(test)]
+mod fuzz;
 mod http;
 mod posted;
 
@@ -18,6 +20,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use posthouse_protocol::limits;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -88,6 +91,14 @@ async fn serve_stream(stream: TcpStream, visitor: Visitor, gate: Gate) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    speak_http(stream, visitor, gate).await;
+}
+
+/// Over whatever carries the bytes.
+async fn speak_http<S>(stream: S, visitor: Visitor, gate: Gate)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let mut stopping = gate.stopping.clone();
     let (door, mut upgraded) = Door::new(gate, visitor);
     let service = service_fn(|request| {

@@ -51,6 +51,8 @@ pub use snapshot::{Snapshot, Which};
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod model_groups;
 #[cfg(test)]
 mod model_tests;

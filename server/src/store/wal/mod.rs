@@ -171,4 +171,6 @@ fn collect(bytes: &[u8], epoch: Epoch, applied: u64, frames: &mut Vec<Frame>) {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

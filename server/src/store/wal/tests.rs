@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 
-const EPOCH: Epoch = Epoch(9);
-const SEGMENT_LEN: usize = 8 * BLOCK_LEN;
+pub(super) const EPOCH: Epoch = Epoch(9);
+pub(super) const SEGMENT_LEN: usize = 8 * BLOCK_LEN;
 
 /// A file in memory: what is written, and what is on the disk.
 #[derive(Clone)]
-struct Memory {
+pub(super) struct Memory {
     state: Arc<Mutex<(Vec<u8>, Vec<u8>)>>,
 }
 
@@ -19,8 +19,15 @@ impl Memory {
     }
 
     fn damage(&self, at: usize) {
-        let mut state = self.state.lock().expect("no panic holds it");
-        state.0[at] ^= 0xff;
+        self.edit(|bytes| bytes[at] ^= 0xff);
+    }
+
+    pub(super) fn edit(&self, change: impl FnOnce(&mut Vec<u8>)) {
+        change(&mut self.state.lock().expect("no panic holds it").0);
+    }
+
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        self.state.lock().expect("no panic holds it").0.clone()
     }
 }
 
@@ -46,7 +53,7 @@ impl Storage for Memory {
     }
 }
 
-fn files() -> [Memory; SEGMENTS] {
+pub(super) fn files() -> [Memory; SEGMENTS] {
     [Memory::new(), Memory::new()]
 }
 
