@@ -5,6 +5,7 @@
 //! The tests in `tests/` call it, nothing else does.
 
 pub mod binaries;
+mod contract;
 mod device;
 pub mod http;
 mod log;
@@ -16,6 +17,7 @@ mod site;
 pub mod terminal;
 pub mod wait;
 
+pub use contract::Contract;
 pub use device::{Device, refusal};
 pub use log::Log;
 pub use server::{Server, Stopped};

@@ -2,6 +2,7 @@
 //! real client library.
 
 mod admin_socket;
+mod authority;
 mod catching_up;
 mod chat;
 mod command_line;
@@ -11,6 +12,7 @@ mod event_stream;
 mod group_authority;
 mod group_commands;
 mod groups;
+mod hostile_parameters;
 mod limits;
 mod link;
 mod messaging;
