@@ -8,6 +8,7 @@ use std::process::Stdio;
 use anyhow::{Context, ensure};
 use tokio::process::Command;
 
+use crate::chat::{Device, Person};
 use crate::dist::{Dist, run};
 use crate::http;
 use crate::lasting;
@@ -84,8 +85,9 @@ pub async fn test_tight(rig: &Rig<'_>) -> anyhow::Result<()> {
     outcome
 }
 
-/// A first boot from a large card takes it to its end, and no longer than from any other.
-pub async fn test_large(dist: &Dist, rig: &Rig<'_>) -> anyhow::Result<()> {
+/// A first boot from a large card takes it to its end, and no longer than from any other. This box is shut down in order, and tells
+/// who is in.
+pub async fn test_large(dist: &Dist, rig: &Rig<'_>, person: &Person) -> anyhow::Result<()> {
     let card = rig.disk.folder.join("large.qcow2");
     make_overlay(&rig.disk.image, &card, LARGE_CARD_BYTES).await?;
     let first_boot = async |machine: &mut Machine, doors: &Doors| {
@@ -94,9 +96,10 @@ pub async fn test_large(dist: &Dist, rig: &Rig<'_>) -> anyhow::Result<()> {
         println!("test-image: a card of 512 GB: the box serves after {:.1} s", machine.running_for().as_secs_f64());
         let report = machine.wait_for("the report", REPORT_LIMIT, async |console| Selftest::read(console)).await?;
         report.assert_healthy()?;
-        lasting::assert_grown(dist, &report, LARGE_CARD_BYTES)
+        lasting::assert_grown(dist, &report, LARGE_CARD_BYTES)?;
+        Device::log_in(&format!("http://{}", doors.open).parse()?, person).await?.hear_good_bye().await
     };
-    let outcome = rig.with_card(card.clone()).boot("large-card", Asked::Report, first_boot).await;
+    let outcome = rig.with_card(card.clone()).boot("large-card", Asked::Reboot, first_boot).await;
     let _ = std::fs::remove_file(card);
     outcome
 }
