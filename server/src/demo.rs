@@ -20,7 +20,7 @@ pub async fn add_accounts(router: &Router, addresses: &[SocketAddr]) -> anyhow::
     let address = addresses.first().context("--demo needs an address to listen on")?;
     println!("Posthouse {VERSION} at http://{address}/");
     for (name, password) in ACCOUNTS {
-        match router.add_account(Username::new(name)?, password.to_owned()).await {
+        match router.add_account(Username::new(name)?, password.to_owned(), None).await {
             Ok(_) => {}
             Err(error) if error.code == ErrorCode::AlreadyExists => {}
             Err(error) => return Err(error.into()),

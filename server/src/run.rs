@@ -35,7 +35,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 }
 
 async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
-    let StoreParts { store, last_gseq, published, mut ended } = parts;
+    let StoreParts { store, last_gseq, published, signed_out, mut ended } = parts;
     let mut stop = StopSignal::catch()?;
     let listeners = service::listeners(config.listen)?;
     let addresses = addresses(&listeners);
@@ -43,6 +43,7 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     let router = Router::new(store.clone(), last_gseq);
     let watch = tokio::spawn(admission.clone().watch());
     let fan_out = tokio::spawn(router.clone().fan_out(published));
+    let signing_out = tokio::spawn(router.clone().close_signed_out(signed_out));
     let (shutdown, stopping) = shutdown::channel();
     let admin = admin::bind(&config.admin_socket)?;
     let admin = tokio::spawn(admin.serve(router.clone(), stopping.clone()));
@@ -68,6 +69,7 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     };
     watch.abort();
     fan_out.abort();
+    signing_out.abort();
     stored(end)
 }
 

@@ -16,6 +16,7 @@ mod login;
 mod own;
 mod server_url;
 mod socket;
+mod table;
 pub mod view;
 
 pub use client::{Client, ClientError, Events};
@@ -23,6 +24,7 @@ pub use link::{Inbox, Item, Link, Start};
 pub use login::{Login, LoginError};
 pub use server_url::{ServerUrl, ServerUrlError};
 pub use socket::Transport;
+pub use table::{TableError, TablePart, read_table};
 
 use std::time::UNIX_EPOCH;
 

@@ -73,6 +73,18 @@ impl Login {
         self.write(&path).map_err(|source| LoginError::File { path, source })
     }
 
+    /// Removes the log-in of this user, if there is one.
+    ///
+    /// # Errors
+    /// `File`, or `NoFolder`.
+    pub fn forget() -> Result<(), LoginError> {
+        let path = file()?;
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(LoginError::File { path, source }),
+            _ => Ok(()),
+        }
+    }
+
     fn write(&self, path: &Path) -> std::io::Result<()> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;

@@ -65,7 +65,7 @@ impl View {
                 self.rooms.remove(&removed.conversation_id);
                 None
             }
-            Event::Restarting(_) => None,
+            Event::AccountUpdated(_) | Event::Restarting(_) => None,
         };
         // What comes again is listed once it is whole.
         unlisted.filter(|_| !self.is_refilling)

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Account, ConversationId, HistoryAccess, Method, Title, Username};
+use crate::{Account, AccountRole, ConversationId, HistoryAccess, Method, Title, Username};
 
 /// Longest line, in bytes.
 pub const LINE_LEN_MAX: usize = 4096;
@@ -28,6 +28,9 @@ pub struct AccountAddParams {
     #[cfg_attr(test, schemars(length(min = crate::limits::PASSWORD_CHARS_MIN, max = crate::limits::PASSWORD_LEN_MAX)))]
     #[cfg_attr(test, schemars(extend("x-max-bytes" = crate::limits::PASSWORD_LEN_MAX)))]
     pub password: String,
+    /// Its role; without one, the first account is the owner's and the others are members'.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<AccountRole>,
 }
 
 impl std::fmt::Debug for AccountAddParams {

@@ -20,8 +20,14 @@ pub enum ErrorCode {
     AlreadyConnected,
     /// User name and password don't match an account.
     LoginFailed,
-    /// The token is unknown or revoked.
+    /// The token is unknown, revoked or expired.
     TokenInvalid,
+    /// The password is right and has to be changed before the first log-in: `password.change`.
+    PasswordChangeRequired,
+    /// The account is disabled; an administrator can enable it.
+    AccountDisabled,
+    /// The invite is unknown, expired, used up or revoked.
+    InviteInvalid,
     /// It does not exist, or it is not for this account to see.
     NotFound,
     /// The account's role does not allow it.

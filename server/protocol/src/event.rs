@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConversationAdded, ConversationRemoved, ConversationUpdated, Cursor, Message};
+use crate::{ConversationAdded, ConversationRemoved, ConversationUpdated, Cursor, Message, Profile};
 
 /// An event with its place in the stream. What is durable has one and can be had again by `sync`; what is
 /// not is lost with the connection.
@@ -30,6 +30,8 @@ pub enum Event {
     ConversationUpdated(ConversationUpdated),
     /// The account is in a conversation no longer.
     ConversationRemoved(ConversationRemoved),
+    /// What everybody may know of an account has changed; how it is now.
+    AccountUpdated(Profile),
     /// The server is about to close this connection and to come back.
     Restarting(Restarting),
 }

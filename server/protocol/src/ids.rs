@@ -28,6 +28,14 @@ numeric_id! {
     AccountId
 }
 numeric_id! {
+    /// A device of an account: a log-in.
+    DeviceId
+}
+numeric_id! {
+    /// An invite.
+    InviteId
+}
+numeric_id! {
     /// A direct conversation or a group.
     ConversationId
 }
@@ -120,5 +128,30 @@ pub struct Token(pub String);
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Token(…)")
+    }
+}
+
+/// A password, as a person types it. Secret: `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(transparent)]
+#[cfg_attr(test, schemars(extend("x-max-bytes" = limits::PASSWORD_LEN_MAX)))]
+pub struct Password(pub String);
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// What an invited person types to make an account. Secret: `Debug` hides it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(transparent)]
+pub struct InviteCode(pub String);
+
+impl std::fmt::Debug for InviteCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("InviteCode(…)")
     }
 }

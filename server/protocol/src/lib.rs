@@ -11,11 +11,14 @@ mod accounts;
 pub mod admin;
 pub mod close;
 mod conversations;
+mod devices;
 mod envelope;
 mod error;
 mod event;
 mod groups;
 mod ids;
+mod import;
+mod invites;
 pub mod limits;
 mod messages;
 mod method;
@@ -27,17 +30,20 @@ mod title;
 
 pub use accounts::*;
 pub use conversations::*;
+pub use devices::*;
 pub use envelope::{Incoming, Outgoing, Request, RequestHead};
 pub use error::{ErrorBody, ErrorCode};
 pub use event::{Event, Push, Pushed, Restarting};
 pub use groups::*;
 pub use ids::{
-    AccountId, ClientMsgId, ConversationId, Cursor, Epoch, MessageId, PageToken, RequestId, Seq, SessionId,
-    TimestampMs, Token,
+    AccountId, ClientMsgId, ConversationId, Cursor, DeviceId, Epoch, InviteCode, InviteId, MessageId, PageToken,
+    Password, RequestId, Seq, SessionId, TimestampMs, Token,
 };
+pub use import::*;
+pub use invites::*;
 pub use messages::*;
 pub use method::{Empty, Method};
-pub use name::{NameError, Username};
+pub use name::{DisplayName, DisplayNameError, NameError, Username};
 pub use session::*;
 pub use title::{Title, TitleError};
 

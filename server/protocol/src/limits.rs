@@ -17,6 +17,30 @@ pub const CLIENT_MSG_ID_LEN_MAX: usize = 64;
 /// Longest user name, in characters.
 pub const USERNAME_CHARS_MAX: usize = 32;
 
+/// Longest display name, in characters.
+pub const DISPLAY_NAME_CHARS_MAX: usize = 64;
+
+/// Devices of one account: who logs in on another one signs out the one that was unused for longest.
+pub const DEVICES_MAX: usize = 100;
+
+/// A device that was not used for this many days of serving has to log in again.
+pub const DEVICE_KEPT_DAYS: u64 = 90;
+
+/// Invites that may be open at once.
+pub const INVITES_MAX: usize = 1000;
+
+/// Accounts that one invite may make.
+pub const INVITE_USES_MAX: u32 = 1000;
+
+/// Longest life of an invite, in seconds: 90 days.
+pub const INVITE_LIFE_S_MAX: u64 = 90 * 86_400;
+
+/// Life of an invite that names none: a week.
+pub const INVITE_LIFE_S_DEFAULT: u64 = 7 * 86_400;
+
+/// Accounts in one `accounts.import`: each new one costs a password hash, some 50 ms of a Pi's core.
+pub const IMPORT_ROWS_MAX: usize = 100;
+
 /// Shortest password, in characters (NIST SP 800-63B-4 §3.1.1.2 asks for 8 where a second factor may
 /// be added).
 pub const PASSWORD_CHARS_MIN: usize = 8;

@@ -83,6 +83,65 @@ pub enum NameError {
     Start,
 }
 
+/// A name to be shown: 1 to [`limits::DISPLAY_NAME_CHARS_MAX`] characters on one line, without those that
+/// control a terminal or the direction of the text around it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(try_from = "String", into = "String")]
+#[cfg_attr(test, schemars(extend("minLength" = 1, "maxLength" = limits::DISPLAY_NAME_CHARS_MAX)))]
+pub struct DisplayName(String);
+
+impl DisplayName {
+    /// Parses a name as a person types it; white space around it is left out.
+    pub fn new(value: &str) -> Result<Self, DisplayNameError> {
+        let value = value.trim();
+        let steers = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let chars = value.chars().count();
+        if chars == 0 || chars > limits::DISPLAY_NAME_CHARS_MAX || value.contains(steers) {
+            return Err(DisplayNameError);
+        }
+        Ok(Self(value.to_owned()))
+    }
+
+    /// The name as it was typed.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for DisplayName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for DisplayName {
+    type Err = DisplayNameError;
+
+    fn from_str(value: &str) -> Result<Self, Self::Err> {
+        Self::new(value)
+    }
+}
+
+impl TryFrom<String> for DisplayName {
+    type Error = DisplayNameError;
+
+    fn try_from(value: String) -> Result<Self, Self::Error> {
+        Self::new(&value)
+    }
+}
+
+impl From<DisplayName> for String {
+    fn from(name: DisplayName) -> Self {
+        name.0
+    }
+}
+
+/// A text that is no display name.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a display name has 1 to {} characters, without control characters", limits::DISPLAY_NAME_CHARS_MAX)]
+pub struct DisplayNameError;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,5 +160,13 @@ mod tests {
         assert_eq!(Username::new("a b"), Err(NameError::Character(' ')));
         assert_eq!(Username::new("a\u{202e}b"), Err(NameError::Character('\u{202e}')));
         assert_eq!(Username::new("-rf"), Err(NameError::Start));
+    }
+
+    #[test]
+    fn a_display_name_is_one_line_that_steers_nothing() {
+        assert_eq!(DisplayName::new(" 王小明 (Sales) ").as_ref().map(DisplayName::as_str), Ok("王小明 (Sales)"));
+        for bad in ["", "  ", "a\nb", "a\u{1b}[2J", "a\u{202e}b", "a\u{2066}b", &"x".repeat(65)] {
+            assert_eq!(DisplayName::new(bad), Err(DisplayNameError), "{bad:?}");
+        }
     }
 }

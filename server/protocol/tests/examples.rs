@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 
 use posthouse_protocol::{
-    Connect, ConversationsAdd, ConversationsCreate, ConversationsDirect, ConversationsGet, ConversationsLeave,
-    ConversationsList, ConversationsMembers, ConversationsRemove, ConversationsRole, ConversationsUpdate, ErrorCode,
-    History, Incoming, Login, Method, Ping, Pushed, RequestHead, RequestId, Send, Sync, admin,
+    AccountsCreate, AccountsDepart, AccountsDevices, AccountsDisable, AccountsEnable, AccountsGet, AccountsImport,
+    AccountsMe, AccountsReset, AccountsRole, AccountsSearch, AccountsSignOut, AccountsUpdate, Connect,
+    ConversationsAdd, ConversationsCreate, ConversationsDirect, ConversationsGet, ConversationsLeave,
+    ConversationsList, ConversationsMembers, ConversationsRemove, ConversationsRole, ConversationsUpdate, DevicesList,
+    DevicesRevoke, ErrorCode, History, Incoming, InvitesAccept, InvitesCreate, InvitesList, InvitesRevoke, Login,
+    Logout, Method, PasswordChange, Ping, Pushed, RequestHead, RequestId, Send, Sync, admin,
 };
 use serde_json::Value;
 
@@ -46,6 +49,27 @@ fn methods() -> HashMap<&'static str, Checks> {
         checks::<Sync>(),
         checks::<History>(),
         checks::<Ping>(),
+        checks::<AccountsMe>(),
+        checks::<AccountsGet>(),
+        checks::<AccountsSearch>(),
+        checks::<AccountsUpdate>(),
+        checks::<AccountsCreate>(),
+        checks::<AccountsDisable>(),
+        checks::<AccountsEnable>(),
+        checks::<AccountsReset>(),
+        checks::<AccountsRole>(),
+        checks::<AccountsDepart>(),
+        checks::<AccountsImport>(),
+        checks::<AccountsDevices>(),
+        checks::<AccountsSignOut>(),
+        checks::<DevicesList>(),
+        checks::<DevicesRevoke>(),
+        checks::<Logout>(),
+        checks::<PasswordChange>(),
+        checks::<InvitesCreate>(),
+        checks::<InvitesList>(),
+        checks::<InvitesRevoke>(),
+        checks::<InvitesAccept>(),
         checks::<admin::AccountAdd>(),
         checks::<admin::GroupEverybody>(),
     ])
@@ -105,6 +129,9 @@ fn every_error_code_stands_in_the_table() {
         AlreadyConnected,
         LoginFailed,
         TokenInvalid,
+        PasswordChangeRequired,
+        AccountDisabled,
+        InviteInvalid,
         NotFound,
         Forbidden,
         LimitReached,

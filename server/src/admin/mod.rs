@@ -137,7 +137,7 @@ async fn carry_out(head: &RequestHead<'_>, router: &Router) -> Result<Committed<
     match head.method.as_ref() {
         AccountAdd::NAME => {
             let params = head.params::<AccountAdd>()?;
-            let account = router.add_account(params.username, params.password).await?;
+            let account = router.add_account(params.username, params.password, params.role).await?;
             tracing::info!(account = account.account_id.0, "an account was made");
             Ok(account.map(to_value))
         }

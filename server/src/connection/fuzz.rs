@@ -163,7 +163,9 @@ impl Client {
         } else {
             let [answer] = heard.answers.as_slice() else { panic!("{shown}: {:?}", heard.answers) };
             let is_rejected = answer["error"]["code"] == "token_invalid";
-            assert_eq!(self.closed, is_rejected.then_some(close::REAUTHENTICATE), "{shown}");
+            let has_left = shown.contains("logout") || shown.contains("revoke");
+            let closed = (is_rejected || has_left && self.closed.is_some()).then_some(close::REAUTHENTICATE);
+            assert_eq!(self.closed, closed, "{shown}");
             self.acknowledged.remember(text, answer);
         }
     }

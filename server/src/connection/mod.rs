@@ -201,7 +201,16 @@ impl<T: Transport> Connection<T> {
 
     /// Writes all events that wait, then flushes once.
     async fn on_event(&mut self, event: Result<Utf8Bytes, Verdict>) -> Result<(), Ended> {
-        let mut event = event.map_err(|(code, reason)| Ended::Close(code, reason))?;
+        let mut event = match event {
+            Ok(event) => event,
+            Err((code, reason)) => {
+                if code == close::REAUTHENTICATE {
+                    // Who signs oneself out gets the answer to that, too.
+                    self.finish_running().await?;
+                }
+                return Err(Ended::Close(code, reason));
+            }
+        };
         loop {
             self.transport.feed(event).await?;
             match self.outbox.next_now() {
@@ -225,11 +234,17 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Answers what is under way, says when to come back, and closes.
-    async fn on_stop(&mut self) -> Result<std::convert::Infallible, Ended> {
+    /// Answers what is under way.
+    async fn finish_running(&mut self) -> Result<(), Ended> {
         while let Some((running, reply, outcome)) = self.running.next().await {
             self.on_outcome(running, reply, outcome).await?;
         }
+        Ok(())
+    }
+
+    /// Answers what is under way, says when to come back, and closes.
+    async fn on_stop(&mut self) -> Result<std::convert::Infallible, Ended> {
+        self.finish_running().await?;
         let retry_ms = getrandom::u64().unwrap_or_default() % RESTART_JITTER_MS_MAX;
         let event = Push { cursor: None, event: Event::Restarting(Restarting { retry_ms }) };
         let frame = serde_json::to_string(&event).expect("events have string keys");

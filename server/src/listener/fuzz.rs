@@ -100,10 +100,12 @@ fn whatever_is_asked_the_answer_is_http_and_the_next_one_is_right() {
 async fn run(input: &Input) {
     let (mut site, mut acknowledged, mut is_sound) = (Site::start(), Acknowledged::default(), true);
     let gate = wire::gate(&site);
-    let mut session = Session::open(&mut site, &gate, ANNA).await;
+    let mut session = Session::open(&mut site, &gate, ANNA).await.expect("a valid token");
     for (asked, id) in input.requests.iter().zip(1..) {
         if session.stream.is_closed() {
-            session = Session::open(&mut site, &gate, ANNA).await;
+            // Who has signed out stays out.
+            let Some(next) = Session::open(&mut site, &gate, ANNA).await else { break };
+            session = next;
         }
         let body = asked.body(id);
         let mut line = Line::open(&site, &gate);
@@ -126,7 +128,7 @@ async fn run(input: &Input) {
     }
     let health = wire::ask_once(&mut site, &gate, b"GET /healthz HTTP/1.1\r\nHost: posthouse.local\r\n\r\n").await;
     assert!(health.status == 200 && health.body.starts_with(b"{\"status\":\"ok\""), "{health:?}");
-    Session::open(&mut site, &gate, BEN).await;
+    Session::open(&mut site, &gate, BEN).await.expect("a valid token");
     acknowledged.check(&site.messages().await, is_sound);
 }
 
@@ -137,12 +139,15 @@ struct Session {
 }
 
 impl Session {
-    async fn open(site: &mut Site, gate: &super::Gate, token: &str) -> Self {
+    async fn open(site: &mut Site, gate: &super::Gate, token: &str) -> Option<Self> {
         let (stream, secret) = Stream::open(site, gate).await;
         let session = Self { stream, secret };
         let connected = session.call(site, gate, "connect", &json!({ "token": token })).await;
-        assert!(connected["result"]["cursor"].is_string(), "{connected}");
-        session
+        assert!(
+            connected["error"]["code"] == "token_invalid" || connected["result"]["cursor"].is_string(),
+            "{connected}"
+        );
+        connected.get("result").map(|_| session)
     }
 
     async fn call(&self, site: &mut Site, gate: &super::Gate, method: &str, params: &Value) -> Value {

@@ -1,9 +1,12 @@
 //! The table of methods: each with what it is for the store and for the order of calls.
 
 use posthouse_protocol::{
-    Connect, ConversationsAdd, ConversationsCreate, ConversationsDirect, ConversationsGet, ConversationsLeave,
-    ConversationsList, ConversationsMembers, ConversationsRemove, ConversationsRole, ConversationsUpdate, History,
-    Login, Ping, Send, Sync,
+    AccountsCreate, AccountsDepart, AccountsDevices, AccountsDisable, AccountsEnable, AccountsGet, AccountsImport,
+    AccountsMe, AccountsReset, AccountsRole, AccountsSearch, AccountsSignOut, AccountsUpdate, Connect,
+    ConversationsAdd, ConversationsCreate, ConversationsDirect, ConversationsGet, ConversationsLeave,
+    ConversationsList, ConversationsMembers, ConversationsRemove, ConversationsRole, ConversationsUpdate, DevicesList,
+    DevicesRevoke, History, InvitesAccept, InvitesCreate, InvitesList, InvitesRevoke, Login, Logout, PasswordChange,
+    Ping, Send, Sync,
 };
 
 use super::call::{Entry, change, open, ordered, read};
@@ -26,6 +29,27 @@ const METHODS: &[Entry] = &[
     change::<ConversationsRemove>(),
     change::<ConversationsRole>(),
     change::<ConversationsLeave>(),
+    read::<AccountsMe>(),
+    read::<AccountsGet>(),
+    read::<AccountsSearch>(),
+    change::<AccountsUpdate>(),
+    change::<AccountsCreate>(),
+    change::<AccountsDisable>(),
+    change::<AccountsEnable>(),
+    change::<AccountsReset>(),
+    change::<AccountsRole>(),
+    change::<AccountsDepart>(),
+    change::<AccountsImport>(),
+    read::<AccountsDevices>(),
+    change::<AccountsSignOut>(),
+    read::<DevicesList>(),
+    change::<DevicesRevoke>(),
+    change::<Logout>(),
+    open::<PasswordChange>(),
+    change::<InvitesCreate>(),
+    read::<InvitesList>(),
+    change::<InvitesRevoke>(),
+    open::<InvitesAccept>(),
 ];
 
 /// The method of that name.

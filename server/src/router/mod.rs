@@ -9,14 +9,17 @@
 mod accounts;
 mod call;
 mod conversations;
+mod devices;
 mod groups;
+mod import;
+mod invites;
 mod messages;
 mod methods;
 mod outbox;
 mod password;
 mod registry;
+mod secret;
 mod session;
-mod token;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,7 +34,7 @@ pub use call::{Access, Call, Caller, Completion, Outcome, Wire};
 pub use methods::method;
 pub use outbox::{Outbox, Verdict, outbox};
 
-use crate::store::{Committed, Origin, Published, Refusal, Snapshot, Store, StoreError, Write};
+use crate::store::{Committed, Origin, Published, Refusal, SignedOut, Snapshot, Store, StoreError, Write};
 use password::Passwords;
 use registry::Registry;
 
@@ -77,6 +80,13 @@ impl Router {
     /// Forgets a session; its events go to nobody from here on.
     pub fn disconnect(&self, origin: Origin) {
         self.inner.registry.remove(origin);
+    }
+
+    /// Closes the connections of devices that were signed out. Runs until the store ends.
+    pub async fn close_signed_out(self, mut signed_out: mpsc::Receiver<Committed<SignedOut>>) {
+        while let Some(devices) = signed_out.recv().await {
+            self.inner.registry.sign_out(&devices);
+        }
     }
 
     /// Hands committed records to the outboxes of all they concern, in the order of their commits. Runs
@@ -125,10 +135,18 @@ fn invalid(message: impl Into<String>) -> ErrorBody {
 fn refused(refusal: Refusal) -> ErrorBody {
     let code = match refusal {
         Refusal::UsernameTaken => ErrorCode::AlreadyExists,
-        Refusal::NoSuchAccount | Refusal::NoSuchConversation | Refusal::NoSuchMember => ErrorCode::NotFound,
-        Refusal::NotAllowed | Refusal::EverybodyStays => ErrorCode::Forbidden,
+        Refusal::NoSuchAccount
+        | Refusal::NoSuchConversation
+        | Refusal::NoSuchDevice
+        | Refusal::NoSuchInvite
+        | Refusal::NoSuchMember
+        | Refusal::Departed => ErrorCode::NotFound,
+        Refusal::Forbidden | Refusal::LastOwner | Refusal::NotAllowed | Refusal::EverybodyStays => ErrorCode::Forbidden,
+        Refusal::AccountDisabled => ErrorCode::AccountDisabled,
+        Refusal::PasswordChanged => ErrorCode::LoginFailed,
+        Refusal::InviteInvalid => ErrorCode::InviteInvalid,
         Refusal::NotAGroup | Refusal::Oneself => ErrorCode::InvalidParams,
-        Refusal::GroupFull => ErrorCode::LimitReached,
+        Refusal::GroupFull | Refusal::TooManyInvites => ErrorCode::LimitReached,
         Refusal::ClientMsgIdUsed => ErrorCode::Conflict,
     };
     ErrorBody::new(code, refusal.to_string())

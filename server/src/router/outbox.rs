@@ -76,6 +76,14 @@ impl OutboxSender {
     }
 }
 
+impl OutboxSender {
+    /// Ends it because the device's token is void: what waits is lost.
+    pub fn sign_out(&self) {
+        let waker = lock(&self.queue).end((close::REAUTHENTICATE, "this device was signed out"));
+        wake(waker);
+    }
+}
+
 impl Outbox {
     /// The next frame. Safe to drop before it is ready.
     ///

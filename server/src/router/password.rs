@@ -42,12 +42,7 @@ impl Passwords {
 
     /// Checks that a new password is long enough and hashes it to a PHC string.
     pub async fn hash(&self, password: String) -> Result<String, ErrorBody> {
-        let too_short = password.chars().count() < limits::PASSWORD_CHARS_MIN;
-        if too_short || password.len() > limits::PASSWORD_LEN_MAX {
-            let (least, most) = (limits::PASSWORD_CHARS_MIN, limits::PASSWORD_LEN_MAX);
-            let message = format!("a password has at least {least} characters and at most {most} bytes");
-            return Err(ErrorBody::new(ErrorCode::InvalidParams, message));
-        }
+        check(&password)?;
         self.run(move || hash(&password)).await
     }
 
@@ -82,6 +77,17 @@ impl Passwords {
         std::thread::Builder::new().name("password-hash".to_owned()).spawn(hash).map_err(|_| stopping())?;
         result.await.map_err(|_| stopping())
     }
+}
+
+/// Whether a new password is of a length that may be.
+pub(super) fn check(password: &str) -> Result<(), ErrorBody> {
+    let too_short = password.chars().count() < limits::PASSWORD_CHARS_MIN;
+    if too_short || password.len() > limits::PASSWORD_LEN_MAX {
+        let (least, most) = (limits::PASSWORD_CHARS_MIN, limits::PASSWORD_LEN_MAX);
+        let message = format!("a password has at least {least} characters and at most {most} bytes");
+        return Err(ErrorBody::new(ErrorCode::InvalidParams, message));
+    }
+    Ok(())
 }
 
 fn argon2() -> Argon2<'static> {

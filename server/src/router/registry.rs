@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use posthouse_protocol::AccountId;
+use posthouse_protocol::{AccountId, DeviceId};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::outbox::{Class, OutboxSender};
-use crate::store::{Committed, Origin, Published, Recipients};
+use crate::store::{Committed, Origin, Published, Recipients, SignedOut};
 
 /// The connected sessions by account.
 pub(super) struct Registry {
@@ -20,7 +20,7 @@ struct Sessions {
     /// The last record that was handed out.
     last: u64,
     by_account: HashMap<AccountId, Vec<(Origin, OutboxSender)>>,
-    accounts: HashMap<Origin, AccountId>,
+    devices: HashMap<Origin, (AccountId, DeviceId)>,
 }
 
 impl Registry {
@@ -30,9 +30,9 @@ impl Registry {
     }
 
     /// Adds a session. It gets every record behind the one that is returned, and none up to it.
-    pub fn add(&self, account_id: AccountId, origin: Origin, outbox: OutboxSender) -> u64 {
+    pub fn add(&self, account_id: AccountId, device_id: DeviceId, origin: Origin, outbox: OutboxSender) -> u64 {
         let mut sessions = self.lock();
-        sessions.accounts.insert(origin, account_id);
+        sessions.devices.insert(origin, (account_id, device_id));
         sessions.by_account.entry(account_id).or_default().push((origin, outbox));
         sessions.last
     }
@@ -40,8 +40,32 @@ impl Registry {
     /// Forgets a session, also one whose `connect` was cut off half way, or that never was.
     pub fn remove(&self, origin: Origin) {
         let mut sessions = self.lock();
-        if let Some(account_id) = sessions.accounts.remove(&origin) {
+        if let Some((account_id, _)) = sessions.devices.remove(&origin) {
             sessions.retain(account_id, |(other, _)| *other != origin);
+        }
+    }
+
+    /// The device that a session is of.
+    pub fn device(&self, origin: Origin) -> Option<DeviceId> {
+        self.lock().devices.get(&origin).map(|(_, device_id)| *device_id)
+    }
+
+    /// Ends the sessions of devices whose tokens are void.
+    pub fn sign_out(&self, gone: &Committed<SignedOut>) {
+        let mut sessions = self.lock();
+        let Sessions { by_account, devices, .. } = &mut *sessions;
+        let is_gone = |origin: &Origin| devices.get(origin).is_some_and(|(_, device)| gone.devices.contains(device));
+        if let Some(of_account) = by_account.get_mut(&gone.account_id) {
+            of_account.retain(|(origin, outbox)| {
+                let is_gone = is_gone(origin);
+                if is_gone {
+                    outbox.sign_out();
+                }
+                !is_gone
+            });
+            if of_account.is_empty() {
+                by_account.remove(&gone.account_id);
+            }
         }
     }
 
@@ -100,8 +124,8 @@ mod tests {
         let (account, origin, other) = (AccountId(1), Origin(1), Origin(2));
         let (sender, mut removed) = outbox();
         let (other_sender, mut left) = outbox();
-        registry.add(account, origin, sender);
-        registry.add(account, other, other_sender);
+        registry.add(account, DeviceId(1), origin, sender);
+        registry.add(account, DeviceId(2), other, other_sender);
         registry.remove(origin);
         registry.remove(Origin(3));
         deliver(&registry, &record(1, Recipients::Accounts([account].into()), None));
@@ -109,7 +133,7 @@ mod tests {
         assert_eq!(removed.next_now(), None);
         registry.remove(other);
         let sessions = registry.lock();
-        assert!(sessions.by_account.is_empty() && sessions.accounts.is_empty());
+        assert!(sessions.by_account.is_empty() && sessions.devices.is_empty());
     }
 
     #[test]
@@ -118,7 +142,7 @@ mod tests {
         let (mut outboxes, mut told) = (Vec::new(), Vec::new());
         for number in 1..=3 {
             let (sender, outbox) = outbox();
-            told.push(registry.add(AccountId(number), Origin(number), sender));
+            told.push(registry.add(AccountId(number), DeviceId(number), Origin(number), sender));
             outboxes.push(outbox);
             let to_others = Recipients::Accounts([AccountId(1), AccountId(2)].into());
             deliver(&registry, &record(7 + 2 * number - 1, to_others, Some(Origin(1))));

@@ -1,15 +1,13 @@
 //! Logging in, connecting, catching up.
 
-use std::time::Instant;
-
 use posthouse_protocol::{
     Connect, ConnectParams, ConnectResult, Empty, Epoch, ErrorBody, ErrorCode, LimitsInfo, Login, LoginParams,
     LoginResult, Ping, Resume, SessionId, Sync, SyncParams, SyncResult, limits,
 };
 
 use super::call::{Answer, Caller, Open, Outcome, Read, Wire};
-use super::{Inner, invalid, page_limit, token};
-use crate::store::{DeviceAdd, cursor, gseq};
+use super::{Inner, invalid, page_limit, secret};
+use crate::store::{AccountRow, DeviceAdd, DeviceUsed, FoundDevice, cursor, gseq};
 
 impl Open for Ping {
     async fn open(_inner: &Inner, _wire: Wire, _params: Empty) -> Outcome {
@@ -20,36 +18,49 @@ impl Open for Ping {
 impl Open for Login {
     async fn open(inner: &Inner, wire: Wire, params: LoginParams) -> Outcome {
         let LoginParams { username, password, device } = params;
-        if device.is_empty() || device.chars().count() > limits::DEVICE_NAME_CHARS_MAX {
-            return Err(invalid(format!("device: 1 to {} characters", limits::DEVICE_NAME_CHARS_MAX)));
+        check_device_name(&device)?;
+        let AccountRow { account, password_hash, must_change, .. } =
+            inner.check_password(&wire, &username, password).await?;
+        if must_change {
+            let message = "this password was only for the first log-in: change it with password.change";
+            return Err(ErrorBody::new(ErrorCode::PasswordChangeRequired, message));
         }
-        wire.visitor.may_log_in(&username, Instant::now())?;
-        let wanted = username.clone();
-        let record = inner.read(move |snapshot| snapshot.account_by_name(&wanted)).await?;
-        let stored_hash = record.as_ref().map(|record| record.password_hash.clone());
-        let matches = inner.passwords.verify(password, stored_hash).await?;
-        let Some(record) = record.filter(|_| matches) else {
-            wire.visitor.login_failed(&username, Instant::now());
-            return Err(ErrorBody::new(ErrorCode::LoginFailed, "user name and password don't match"));
-        };
-        let token = token::generate();
-        let account = record.account;
-        let device = DeviceAdd { account_id: account.account_id, token_hash: token::hash(&token), name: device };
-        let made = inner.write(device).await?;
+        let token = secret::token();
+        let (account_id, token_hash) = (account.account_id, secret::token_hash(&token));
+        let made = inner.write(DeviceAdd { account_id, password_hash, token_hash, name: device }).await?;
         wire.visitor.served();
         Ok(Answer::committed(made.map(|()| LoginResult { token, account })))
     }
 }
 
+/// Whether a device may call itself that.
+pub(super) fn check_device_name(name: &str) -> Result<(), ErrorBody> {
+    if name.is_empty() || name.chars().count() > limits::DEVICE_NAME_CHARS_MAX {
+        return Err(invalid(format!("device: 1 to {} characters", limits::DEVICE_NAME_CHARS_MAX)));
+    }
+    Ok(())
+}
+
 impl Open for Connect {
     async fn open(inner: &Inner, wire: Wire, params: ConnectParams) -> Outcome {
         let ConnectParams { token, resume } = params;
-        let token_hash = token::hash(&token);
-        let found = inner.read(move |snapshot| Ok((snapshot.account_by_token(&token_hash)?, snapshot.floor()?)));
-        let (account, floor) = found.await?;
-        let account = account.ok_or_else(|| ErrorBody::new(ErrorCode::TokenInvalid, "log in again"))?;
+        let token_hash = secret::token_hash(&token);
+        let invalid_token = || ErrorBody::new(ErrorCode::TokenInvalid, "log in again");
+        let FoundDevice { account, device_id, is_use_due } =
+            inner.store.devices().find(&token_hash).ok_or_else(invalid_token)?;
         // Events come from right behind this record on; whoever syncs up to it sees everything once.
-        let last = inner.registry.add(account.account_id, wire.origin, wire.outbox);
+        let last = inner.registry.add(account.account_id, device_id, wire.origin, wire.outbox);
+        // Who signs a device out makes its token void first and closes its connections then: either this second look
+        // sees the one, or the other finds this connection.
+        if inner.store.devices().find(&token_hash).is_none() {
+            inner.registry.remove(wire.origin);
+            return Err(invalid_token());
+        }
+        if is_use_due {
+            // Nobody waits for it, and where it fails the next connection is due again only a day later.
+            drop(inner.store.submit(DeviceUsed { token_hash }).await);
+        }
+        let floor = inner.store.floor();
         let epoch = inner.store.epoch();
         let caller = Caller { account_id: account.account_id, origin: wire.origin };
         let result = ConnectResult {
@@ -100,6 +111,7 @@ mod tests {
     use redb::{Builder, TableDefinition};
 
     use std::sync::Arc;
+    use std::time::Instant;
 
     use super::*;
     use crate::admission::{Admission, Allowance};

@@ -2,10 +2,10 @@
 //!
 //! What an account is no member of does not exist for it: the answer is the same, word for word.
 
-use posthouse_protocol::{AccountId, ConversationId, MemberRole};
+use posthouse_protocol::{AccountId, AccountRole, AccountStatus, ConversationId, MemberRole};
 
 use super::command::Refusal;
-use super::state::{Conversation, GroupState, State};
+use super::state::{Conversation, GroupState, Standing, State};
 
 /// The conversation, for one of its members.
 pub(super) fn as_member(
@@ -101,4 +101,45 @@ fn check_other(conversation: &Conversation, account_id: AccountId, member: Accou
         return Err(Refusal::NoSuchMember);
     }
     if member == account_id { Err(Refusal::Oneself) } else { Ok(()) }
+}
+
+/// The actor looks after accounts: an owner or an administrator, who may log in.
+pub(super) fn as_administrator(standing: Option<Standing>) -> Result<AccountRole, Refusal> {
+    match standing {
+        Some(Standing {
+            role: role @ (AccountRole::Owner | AccountRole::Administrator),
+            status: AccountStatus::Active,
+        }) => Ok(role),
+        _ => Err(Refusal::Forbidden),
+    }
+}
+
+/// The actor may act on this account: an owner on every one, an administrator on those of members.
+pub(super) fn over_account(state: &State, actor: AccountId, account_id: AccountId) -> Result<(), Refusal> {
+    let role = as_administrator(state.standings.get(&actor).copied())?;
+    let standing = state.standings.get(&account_id).ok_or(Refusal::NoSuchAccount)?;
+    may_act_on(role, standing.role)
+}
+
+/// The actor may make accounts with this role, or give it.
+pub(super) fn gives_role(state: &State, actor: AccountId, role: AccountRole) -> Result<(), Refusal> {
+    may_act_on(as_administrator(state.standings.get(&actor).copied())?, role)
+}
+
+/// What an owner may on every account, an administrator may on those of members.
+pub(super) fn may_act_on(actor: AccountRole, role: AccountRole) -> Result<(), Refusal> {
+    match (actor, role) {
+        (AccountRole::Owner, _) => Ok(()),
+        (AccountRole::Administrator, AccountRole::Member | AccountRole::Unknown) => Ok(()),
+        _ => Err(Refusal::Forbidden),
+    }
+}
+
+/// There is another owner, so that this account may cease to be one.
+pub(super) fn leaves_an_owner(state: &State, account_id: AccountId) -> Result<(), Refusal> {
+    let is_owner =
+        |standing: &Standing| *standing == Standing { role: AccountRole::Owner, status: AccountStatus::Active };
+    let is_one = state.standings.get(&account_id).is_some_and(is_owner);
+    let others = state.standings.iter().any(|(other, standing)| *other != account_id && is_owner(standing));
+    if is_one && !others { Err(Refusal::LastOwner) } else { Ok(()) }
 }

@@ -273,12 +273,12 @@ async fn make_conversation(store: &Store) -> (ConversationId, Account) {
     let mut accounts = Vec::new();
     for name in ["anna", "ben"] {
         let username = Username::new(name).expect("a name");
-        let add = AccountAdd { username, password_hash: String::new() };
+        let add = AccountAdd::by_machine(username, String::new());
         accounts.push(store.write(add).await.expect("stored").expect("not refused").into_inner());
     }
     let open = DirectOpen { account_id: accounts[0].account_id, peer_id: accounts[1].account_id };
     let conversation = store.write(open).await.expect("stored").expect("not refused").into_inner();
-    (conversation.0, accounts.remove(0))
+    (conversation.0, accounts.remove(0).account())
 }
 
 async fn send(

@@ -65,7 +65,7 @@ fn a_start_over_a_damaged_group_serves_or_says_why_not() {
         let number = input.number(groups.len());
         groups[number] = input.payload();
         match Stepped::open(with_groups(files, &groups)) {
-            Ok((stepped, _published)) => read_everything(&stepped.store),
+            Ok((stepped, _outcomes)) => read_everything(&stepped.store),
             Err(error) => assert!(matches!(error, StoreError::Corrupt { .. } | StoreError::Content(_)), "{error}"),
         }
     });
@@ -111,9 +111,14 @@ fn rare_entries(groups: &[Vec<u8>]) -> Vec<u8> {
 
 async fn found(store: &Store) {
     for (name, account) in [("anna", 1), ("ben", 2)] {
-        let add = AccountAdd { username: Username::new(name).expect("a name"), password_hash: String::new() };
+        let add = AccountAdd::by_machine(Username::new(name).expect("a name"), String::new());
         store.write(add).await.expect("stored").expect("not refused");
-        let add = DeviceAdd { account_id: AccountId(account), token_hash: [7; 32], name: name.to_owned() };
+        let add = DeviceAdd {
+            account_id: AccountId(account),
+            password_hash: String::new(),
+            token_hash: [7; 32],
+            name: name.to_owned(),
+        };
         store.write(add).await.expect("stored").expect("not refused");
     }
     let open = DirectOpen { account_id: AccountId(1), peer_id: AccountId(2) };

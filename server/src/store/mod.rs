@@ -16,6 +16,7 @@ mod codec;
 mod command;
 mod committed;
 mod database;
+mod device_index;
 mod expiry;
 mod handoff;
 mod overlay;
@@ -32,6 +33,7 @@ mod writer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use posthouse_protocol::Epoch;
 use tokio::sync::{mpsc, oneshot};
@@ -39,12 +41,16 @@ use tokio::sync::{mpsc, oneshot};
 #[cfg(test)]
 use command::GroupsLeave;
 pub use command::{
-    AccountAdd, DeviceAdd, DirectOpen, EverybodyFill, EverybodyOpen, GroupCreate, GroupLeave, GroupRole, GroupUpdate,
-    MemberRemove, MembersAdd, MessageAppend, Refusal, Write,
+    AccountAdd, AccountDepart, AccountDisable, AccountEnable, AccountImport, AccountRename, AccountReset,
+    AccountRoleSet, By, DeviceAdd, DeviceUsed, DevicesRevoke, DirectOpen, EverybodyFill, EverybodyOpen, GroupCreate,
+    GroupLeave, GroupRole, GroupUpdate, InviteAccept, InviteAdd, InviteRevoke, MemberRemove, MembersAdd, MessageAppend,
+    NewAccount, PasswordSet, Refusal, Revoked, Write,
 };
 pub use committed::Committed;
 pub use database::FILE_NAME;
+pub use device_index::{DeviceIndex, FoundDevice, SignedOut, TokenHash};
 pub use record::{Origin, Published, Recipients, cursor, gseq};
+pub use rows::AccountRow;
 pub use rows::GroupSettings;
 pub use snapshot::{Snapshot, Which};
 
@@ -70,6 +76,9 @@ const QUEUE_LEN_MAX: usize = 1024;
 
 /// Committed records that may wait for the router; past it, the writer waits.
 const PUBLISHED_LEN_MAX: usize = 1024;
+
+/// Sign-outs that may wait for the router; past it, the writer waits.
+const SIGNED_OUT_LEN_MAX: usize = 64;
 
 /// Why the store can't serve.
 #[derive(Debug, thiserror::Error)]
@@ -174,6 +183,8 @@ pub struct Store {
     handoff: Arc<Handoff>,
     queue: mpsc::Sender<writer::Job>,
     epoch: Epoch,
+    devices: Arc<DeviceIndex>,
+    floor: Arc<AtomicU64>,
 }
 
 /// What [`Store::open`] gives beside the handle.
@@ -184,11 +195,20 @@ pub struct StoreParts {
     pub last_gseq: u64,
     /// Everything that others are to see, in the order of its commits.
     pub published: mpsc::Receiver<Committed<Published>>,
+    /// Whose connections are to be closed.
+    pub signed_out: mpsc::Receiver<Committed<SignedOut>>,
     /// Ends with the store's threads: `Ok` after [`Store::stop`], the reason otherwise.
     pub ended: oneshot::Receiver<Result<(), StoreError>>,
 }
 
-type Assembled<S> = (Writer<S>, mpsc::Receiver<writer::Job>, Store, mpsc::Receiver<Committed<Published>>);
+/// A store whose threads have not begun.
+struct Assembled<S: wal::Storage> {
+    writer: Writer<S>,
+    jobs: mpsc::Receiver<writer::Job>,
+    store: Store,
+    published: mpsc::Receiver<Committed<Published>>,
+    signed_out: mpsc::Receiver<Committed<SignedOut>>,
+}
 
 impl Store {
     /// Opens the database in `folder`, or makes one where there is none, and starts the writer.
@@ -206,11 +226,11 @@ impl Store {
         log: wal::Log<S>,
         epoch: Epoch,
     ) -> Result<StoreParts, StoreError> {
-        let (writer, jobs, store, published) = Self::assemble(database, log, epoch)?;
+        let Assembled { writer, jobs, store, published, signed_out } = Self::assemble(database, log, epoch)?;
         let last_gseq = writer.state.last_gseq;
         let (database, handoff) = (Arc::clone(&store.database), Arc::clone(&store.handoff));
         let ended = threads::start(writer, jobs, database, handoff);
-        Ok(StoreParts { store, last_gseq, published, ended })
+        Ok(StoreParts { store, last_gseq, published, signed_out, ended })
     }
 
     /// The handle and what the threads are to work with.
@@ -225,13 +245,32 @@ impl Store {
         let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
         let (publish, published) = mpsc::channel(PUBLISHED_LEN_MAX);
         let overlay = Overlay::new(Arc::clone(&database));
-        let writer = Writer { log, state, overlay, handoff: Arc::clone(&handoff), publish };
-        Ok((writer, jobs, Self { database, handoff, queue, epoch }, published))
+        let (sign_out, signed_out) = mpsc::channel(SIGNED_OUT_LEN_MAX);
+        let devices = Arc::clone(&state.devices);
+        let floor = Arc::new(AtomicU64::new(state.floor));
+        let writer = Writer { log, state, overlay, handoff: Arc::clone(&handoff), publish, sign_out };
+        let store = Self { database, handoff, queue, epoch, devices, floor };
+        Ok(Assembled { writer, jobs, store, published, signed_out })
     }
 
     /// Names the life of this database.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// Which tokens are valid.
+    pub fn devices(&self) -> &DeviceIndex {
+        &self.devices
+    }
+
+    /// For how many seconds servers ran on this database, in all.
+    pub fn served_s(&self) -> u64 {
+        self.devices.served_s()
+    }
+
+    /// The last record that is no longer kept, without reading the disk.
+    pub fn floor(&self) -> u64 {
+        self.floor.load(Ordering::Acquire)
     }
 
     /// Queues a command; the returned future ends when it is durable or refused. Commands are carried

@@ -251,7 +251,7 @@ fn random_settings(random: &mut Random) -> GroupSettings {
 async fn accounts(store: &Store, count: u64) {
     let add = |number: u64| {
         let username = Username::new(&format!("n{number}")).expect("a name");
-        store.write(AccountAdd { username, password_hash: String::new() })
+        store.write(AccountAdd::by_machine(username, String::new()))
     };
     for added in futures_util::future::join_all((1..=count).map(add)).await {
         added.expect("stored").expect("a free name");
@@ -286,7 +286,7 @@ async fn a_group_has_a_limit_and_the_one_for_everybody_has_none() {
 
     let everybody = *store.write(EverybodyOpen { owner, settings: settings() }).await.expect("stored").expect("made");
     while *store.write(EverybodyFill).await.expect("stored").expect("filled") > 0 {}
-    let newcomer = AccountAdd { username: Username::new("new").expect("a name"), password_hash: String::new() };
+    let newcomer = AccountAdd::by_machine(Username::new("new").expect("a name"), String::new());
     let newcomer = store.write(newcomer).await.expect("stored").expect("a free name").account_id;
     let found = store.read(move |snapshot| snapshot.conversation(newcomer, everybody)).await.expect("read");
     assert_eq!(found.and_then(|found| found.group).map(|group| group.member_count), Some(most + 2));

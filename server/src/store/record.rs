@@ -119,7 +119,6 @@ pub enum Recipients {
     /// These accounts'.
     Accounts(std::sync::Arc<[AccountId]>),
     /// All.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing concerns everybody yet"))]
     Everybody,
 }
 

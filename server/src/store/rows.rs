@@ -2,11 +2,14 @@
 
 use bytes::Bytes;
 use posthouse_protocol::{
-    Account, AccountId, ConversationId, ConversationKind, HistoryAccess, MemberRole, TimestampMs, Title, limits,
+    Account, AccountId, AccountRole, AccountStatus, ConversationId, ConversationKind, DisplayName, HistoryAccess,
+    MemberRole, Profile, TimestampMs, Title, limits,
 };
 use serde::{Deserialize, Serialize};
 
+use super::device_index::TokenHash;
 use super::record::{Malformed, encode_json};
+use super::state::Standing;
 
 /// A value under a key of one of the row tables.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +41,24 @@ pub(super) enum RowTable {
     Membership = 5,
     /// conversation, account → nothing: who is in it now
     Member = 6,
+    /// a name to be found by, a zero byte, account → nothing; see [`AccountRow::search_names`]
+    AccountName = 16,
+    /// SHA-256 of a code → [`InviteRow`]
+    Invite = 17,
 }
 
 impl RowTable {
     /// All of them, for reading their numbers.
-    const ALL: [Self; 6] =
-        [Self::Account, Self::Username, Self::Device, Self::Conversation, Self::Membership, Self::Member];
+    const ALL: [Self; 8] = [
+        Self::Account,
+        Self::Username,
+        Self::Device,
+        Self::Conversation,
+        Self::Membership,
+        Self::Member,
+        Self::AccountName,
+        Self::Invite,
+    ];
 
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|table| *table as u8 == number)
@@ -59,8 +74,20 @@ pub struct AccountRow {
     /// As others see it.
     #[serde(flatten)]
     pub account: Account,
+    /// The name to be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<DisplayName>,
+    /// What it may do on this site.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub role: AccountRole,
+    /// Whether somebody may log in.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub status: AccountStatus,
     /// PHC string of the password (argon2id).
     pub password_hash: String,
+    /// Whether the password has to be changed before the next log-in.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub must_change: bool,
     /// When it was made.
     pub created: TimestampMs,
     /// See [`Unknown`].
@@ -74,6 +101,24 @@ pub(super) struct DeviceRow {
     pub account_id: AccountId,
     pub name: String,
     pub created: TimestampMs,
+    /// By the clock, for people.
+    pub used: TimestampMs,
+    /// In hours of serving, for expiry.
+    pub used_hour: u64,
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+/// An invite.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct InviteRow {
+    pub created_by: AccountId,
+    pub created: TimestampMs,
+    /// In seconds of serving.
+    pub expires_s: u64,
+    pub uses_left: u32,
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 /// A conversation. Who is in it stands in the memberships.
@@ -129,6 +174,35 @@ pub(super) struct MembershipRow {
     pub entered: u64,
     #[serde(flatten)]
     pub unknown: Unknown,
+}
+
+impl AccountRow {
+    /// What everybody may know.
+    pub fn profile(&self) -> Profile {
+        let Account { account_id, username } = self.account.clone();
+        Profile { account_id, username, display_name: self.display_name.clone(), role: self.role, status: self.status }
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        Standing { role: self.role, status: self.status }
+    }
+
+    /// What the account is found by, in lower case and in ascending order: its names, and the display name's words.
+    /// Nobody looks for who has departed.
+    pub(super) fn search_names(&self) -> Vec<String> {
+        if self.status == AccountStatus::Departed {
+            return Vec::new();
+        }
+        let mut names = vec![self.account.username.as_str().to_owned()];
+        if let Some(display_name) = &self.display_name {
+            let folded = display_name.as_str().to_lowercase();
+            names.extend(folded.split_whitespace().map(str::to_owned));
+            names.push(folded);
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
 }
 
 /// From one record to another, both included; to the newest while there is no end.
@@ -212,8 +286,16 @@ impl RowKey {
         Self::new(RowTable::Username, name.as_bytes())
     }
 
-    pub fn device(token_hash: &[u8; 32]) -> Self {
+    pub fn device(token_hash: &TokenHash) -> Self {
         Self::new(RowTable::Device, *token_hash)
+    }
+
+    pub fn invite(code_hash: &TokenHash) -> Self {
+        Self::new(RowTable::Invite, *code_hash)
+    }
+
+    pub fn account_name(name: &str, account: AccountId) -> Self {
+        Self::new(RowTable::AccountName, account_name_key(name, account))
     }
 
     pub fn conversation(conversation: ConversationId) -> Self {
@@ -244,6 +326,28 @@ impl Row {
 /// Numbers as keys: big-endian, so that their order as bytes is theirs as numbers.
 pub(super) fn number_key(number: u64) -> [u8; 8] {
     number.to_be_bytes()
+}
+
+/// Names have no zero byte, so that the order of the keys is that of the names.
+pub(super) fn account_name_key(name: &str, account: AccountId) -> Vec<u8> {
+    [name.as_bytes(), &[0], &number_key(account.0)].concat()
+}
+
+/// The name and the account in a key of `AccountName`.
+pub(super) fn account_name_of(key: &[u8]) -> Result<(&str, AccountId), Malformed> {
+    let malformed = || Malformed("a name to be found by has no account".to_owned());
+    let (name, account) = key.split_last_chunk::<8>().ok_or_else(malformed)?;
+    let name = name.strip_suffix(&[0]).and_then(|name| std::str::from_utf8(name).ok()).ok_or_else(malformed)?;
+    Ok((name, AccountId(u64::from_be_bytes(*account))))
+}
+
+/// The SHA-256 in a key.
+pub(super) fn token_hash_of(key: &[u8]) -> Result<TokenHash, Malformed> {
+    key.try_into().map_err(|_| Malformed("a hash has not 32 bytes".to_owned()))
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn pair_key(first: u64, second: u64) -> [u8; 16] {

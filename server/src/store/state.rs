@@ -6,12 +6,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use posthouse_protocol::{Account, AccountId, ConversationId, ConversationKind, GroupInfo, MemberRole};
+use posthouse_protocol::{
+    Account, AccountId, AccountRole, AccountStatus, ConversationId, ConversationKind, GroupInfo, MemberRole,
+};
 use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::StoreError;
+use super::device_index::{DeviceIndex, ServingTime, TokenHash};
 use super::record::decode_json;
-use super::rows::{AccountRow, ConversationRow, GroupRow, GroupSettings, MembershipRow, RowTable, number_of, pair_of};
+use super::rows::{
+    AccountRow, ConversationRow, DeviceRow, GroupRow, GroupSettings, InviteRow, MembershipRow, RowTable, number_of,
+    pair_of, token_hash_of,
+};
 use super::tables::{HEADS, LOG, META, each_row};
 
 /// Everything that decisions need.
@@ -23,11 +29,27 @@ pub(super) struct State {
     pub accounts: HashMap<AccountId, Account>,
     /// Name → account.
     pub usernames: HashMap<String, AccountId>,
+    /// What each account may do.
+    pub standings: HashMap<AccountId, Standing>,
+    /// Shared with those who check tokens.
+    pub devices: Arc<DeviceIndex>,
+    /// SHA-256 of an invite's code → the invite.
+    pub invites: HashMap<TokenHash, InviteRow>,
+    pub serving: ServingTime,
+    /// The last record that is no longer kept.
+    pub floor: u64,
     pub conversations: HashMap<ConversationId, Conversation>,
     /// (lower, higher) → their direct conversation.
     pub direct: HashMap<(AccountId, AccountId), ConversationId>,
     /// The group that every account is in, if there is one.
     pub everybody: Option<ConversationId>,
+}
+
+/// An account, as far as authority goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub role: AccountRole,
+    pub status: AccountStatus,
 }
 
 /// A conversation, as far as decisions need it at hand.
@@ -95,9 +117,21 @@ impl State {
     pub fn load(database: &Database) -> Result<Self, StoreError> {
         let txn = database.begin_read().map_err(StoreError::database)?;
         let mut state = Self::default();
+        let meta = txn.open_table(META).map_err(StoreError::database)?;
+        let number = |name| -> Result<u64, StoreError> {
+            Ok(meta.get(name).map_err(StoreError::database)?.map_or(0, |found| found.value()))
+        };
+        state.serving = ServingTime::after(number("served_ms")?);
+        state.floor = number("floor")?;
+        state.devices = Arc::new(DeviceIndex::new(state.serving));
         let mut members: HashMap<ConversationId, Vec<AccountId>> = HashMap::new();
         let mut roles: Vec<(ConversationId, AccountId, MemberRole)> = Vec::new();
         each_row(&txn, RowTable::Account, b"", |_, value| state.load_account(value))?;
+        each_row(&txn, RowTable::Device, b"", |key, value| state.load_device(key, value))?;
+        each_row(&txn, RowTable::Invite, b"", |key, value| {
+            state.invites.insert(token_hash_of(key)?, decode_json("an invite", value)?);
+            Ok::<_, StoreError>(())
+        })?;
         each_row(&txn, RowTable::Membership, b"", |key, value| {
             let (account, conversation) = pair_of(key)?;
             let row: MembershipRow = decode_json("a membership", value)?;
@@ -133,18 +167,22 @@ impl State {
         }
         let log = txn.open_table(LOG).map_err(StoreError::database)?;
         let kept = log.last().map_err(StoreError::database)?.map_or(0, |(gseq, _)| gseq.value());
-        let meta = txn.open_table(META).map_err(StoreError::database)?;
-        let floor = meta.get("floor").map_err(StoreError::database)?.map_or(0, |floor| floor.value());
         // A number is never used twice, also where nothing is left of the newest records.
-        state.last_gseq = kept.max(floor);
+        state.last_gseq = kept.max(state.floor);
         Ok(state)
     }
 
-    /// Adds an account.
+    /// Adds an account, which is a member's.
     pub fn add_account(&mut self, account: Account) {
+        self.standings.insert(account.account_id, Standing::default());
         self.last_account = self.last_account.max(account.account_id.0);
         self.usernames.insert(account.username.as_str().to_owned(), account.account_id);
         self.accounts.insert(account.account_id, account);
+    }
+
+    /// Whether the account is one that can be let into a conversation.
+    pub fn can_join(&self, account_id: AccountId) -> bool {
+        self.standings.get(&account_id).is_some_and(|standing| standing.status != AccountStatus::Departed)
     }
 
     /// Adds a conversation without messages.
@@ -169,7 +207,17 @@ impl State {
 
     fn load_account(&mut self, value: &[u8]) -> Result<(), StoreError> {
         let row: AccountRow = decode_json("an account", value)?;
-        self.add_account(row.account);
+        let standing = row.standing();
+        self.add_account(row.account.clone());
+        self.standings.insert(row.account.account_id, standing);
+        Ok(())
+    }
+
+    fn load_device(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let row: DeviceRow = decode_json("a device", value)?;
+        if let Some(account) = self.accounts.get(&row.account_id) {
+            self.devices.insert(token_hash_of(key)?, account, row.used_hour);
+        }
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use super::expiry::Expiry;
 use super::replay::Replay;
 use super::wal::Storage;
 use super::writer::{Job, Writer};
-use super::{Committed, Published, Store, StoreError, StoreParts, applier};
+use super::{Assembled, Committed, Published, SignedOut, Store, StoreError, StoreParts, applier};
 
 /// Room in the log that any group of a simulation finds.
 const GROUP_BYTES: usize = 32 * 1024;
@@ -59,6 +59,9 @@ impl Storage for Fused {
     }
 }
 
+/// What a store tells the router of its own accord.
+pub type Outcomes = (mpsc::Receiver<Committed<Published>>, mpsc::Receiver<Committed<SignedOut>>);
+
 /// See the module.
 pub struct Stepped {
     /// The handle, as the router has it.
@@ -88,20 +91,20 @@ impl Stepped {
         disk.lock().0.clone()
     }
 
-    /// Opens a disk as a start of the server does. What is published comes by the receiver.
+    /// Opens a disk as a start of the server does. What is published and who is signed out comes by the receivers.
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub fn open(files: Files) -> Result<(Self, mpsc::Receiver<Committed<Published>>), StoreError> {
+    pub fn open(files: Files) -> Result<(Self, Outcomes), StoreError> {
         let (disk, name) = (Disk::with(files.clone()), Path::new("simulated"));
         let fuse = Arc::new(AtomicU32::new(u32::MAX));
         let database = Builder::new().create_with_backend(disk.file(DATABASE)).map_err(StoreError::database)?;
         let (epoch, applied) = check_versions(&database, name)?;
         let segments = disk.segments().map(|file| Fused { file, fuse: Arc::clone(&fuse) });
         let log = Replay::new(name, segments, epoch, applied)?.apply(&database)?;
-        let (writer, jobs, store, published) = Store::assemble(database, log, epoch)?;
+        let Assembled { writer, jobs, store, published, signed_out } = Store::assemble(database, log, epoch)?;
         let last_gseq = writer.state.last_gseq;
-        Ok((Self { store, last_gseq, writer, jobs, disk, start: files, fuse }, published))
+        Ok((Self { store, last_gseq, writer, jobs, disk, start: files, fuse }, (published, signed_out)))
     }
 
     /// Commits one group of the commands that wait; says whether there were any.

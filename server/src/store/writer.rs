@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use posthouse_protocol::TimestampMs;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::codec::encode;
 use super::command::{Group, Write};
 use super::committed::Committed;
+use super::device_index::SignedOut;
 use super::handoff::Handoff;
 use super::overlay::Overlay;
 use super::record::{Entry, Published};
@@ -71,6 +73,7 @@ pub(super) struct Writer<S: Storage> {
     pub overlay: Overlay,
     pub handoff: Arc<Handoff>,
     pub publish: mpsc::Sender<Committed<Published>>,
+    pub sign_out: mpsc::Sender<Committed<SignedOut>>,
 }
 
 impl<S: Storage> Writer<S> {
@@ -129,6 +132,7 @@ impl<S: Storage> Writer<S> {
             now: now(),
             entries: Vec::new(),
             published: Vec::new(),
+            signed_out: Vec::new(),
         };
         let mut replies = Vec::new();
         for write in writes {
@@ -139,12 +143,18 @@ impl<S: Storage> Writer<S> {
                 break;
             }
         }
-        let Group { entries, published, .. } = group;
+        let Group { entries, published, signed_out, .. } = group;
         self.overlay.end();
         if !entries.is_empty() {
             self.append(payload, entries)?;
         }
         // From here on the group survives a power cut.
+        for devices in signed_out {
+            // A router that is gone has no connections left; one that is behind is waited for.
+            if let Err(TrySendError::Full(devices)) = self.sign_out.try_send(Committed::after_commit(devices)) {
+                let _ = self.sign_out.blocking_send(devices);
+            }
+        }
         for reply in replies {
             reply();
         }

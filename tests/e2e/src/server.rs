@@ -82,7 +82,9 @@ impl Server {
     pub fn add_account(&self, name: &str) -> Account {
         let username = Username::new(name).expect("a user name");
         let mut admin = Admin::open(&self.admin_socket).expect("the administration socket answers");
-        admin.add_account(&AccountAddParams { username, password: PASSWORD.to_owned() }).expect("an account")
+        admin
+            .add_account(&AccountAddParams { username, password: PASSWORD.to_owned(), role: None })
+            .expect("an account")
     }
 
     /// The whole answer to a GET, empty where the connection failed.

@@ -143,7 +143,7 @@ async fn accounts_of_any_script_can_be_made_and_used() {
     let mut admin = Admin::open(server.admin_socket()).expect("the administration socket");
     for name in ["王小明", "жанна", "o.b-c_1", "ÉLODIE"] {
         let username = Username::new(name).expect("a user name");
-        let params = AccountAddParams { username, password: PASSWORD.to_owned() };
+        let params = AccountAddParams { username, password: PASSWORD.to_owned(), role: None };
         let account = admin.add_account(&params).expect("an account");
         assert_eq!(refusal(admin.add_account(&params)).code, ErrorCode::AlreadyExists);
         let device = Device::log_in(&server.url(), name).await;

@@ -58,8 +58,11 @@ async fn sync_up_to_the_cursor_of_connect_and_events_from_there_on_are_everythin
 async fn only_a_cursor_of_this_database_is_resumed_from() {
     let (site, server) = Site::with_accounts(&["anna"]);
     let anna = Device::log_in(&server.url(), "anna").await;
+    let mut other = Device::log_in(&server.url(), "anna").await;
     let notes = anna.direct("anna").await;
     anna.send(notes, "one").await;
+    // From here on it was handed out, so that who connects stands behind it.
+    other.next_message().await;
     let (_, _, first) = connect(&server.url(), &anna.token, None).await;
     assert!(!first.resumed, "nothing was to be resumed");
     let resumed = |epoch: Epoch, cursor: &str| {

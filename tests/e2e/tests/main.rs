@@ -1,6 +1,7 @@
 //! The promises of Posthouse, each tested from outside: with the real server, the real command and the
 //! real client library.
 
+mod accounts;
 mod admin_socket;
 mod authority;
 mod catching_up;
@@ -13,6 +14,7 @@ mod group_authority;
 mod group_commands;
 mod groups;
 mod hostile_parameters;
+mod invites;
 mod limits;
 mod link;
 mod messaging;

@@ -17,7 +17,7 @@ use crate::screen;
 pub async fn run(command: Command, transport: Transport, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Login { server, password_stdin, name } => {
-            log_in((server, transport), name, password(password_stdin)?, output).await
+            log_in((server, transport), name, password("Password: ", password_stdin)?, output).await
         }
         Command::Group(command) => group::run(command, transport, output).await,
         Command::Send { to, text } => send(transport, &to, text.join(" "), output).await,
@@ -30,9 +30,7 @@ pub async fn run(command: Command, transport: Transport, output: Output) -> anyh
         }
         Command::Listen => listen(transport, output).await,
         Command::Conversations => conversations(transport, output).await,
-        Command::Completions { .. } => unreachable!("it needs no server and was carried out before"),
-        #[cfg(unix)]
-        Command::User(_) => unreachable!("it needs no server and was carried out before"),
+        _ => unreachable!("it was carried out before"),
     }
 }
 
@@ -44,7 +42,12 @@ async fn log_in(
 ) -> anyhow::Result<()> {
     let (client, _) = Client::open_by(&server, transport).await?;
     let params = LoginParams { username: username.clone(), password, device: device_name() };
-    let result = client.call::<posthouse_protocol::Login>(&params).await?;
+    let result = match client.call::<posthouse_protocol::Login>(&params).await {
+        Err(ClientError::Refused(error)) if error.code == ErrorCode::PasswordChangeRequired => {
+            bail!("this password was only for the first log-in: run `posthouse passwd --server {server} {username}`")
+        }
+        result => result?,
+    };
     let login = Login { server, username, token: result.token };
     login.save()?;
     output.logged_in(&login);
@@ -149,7 +152,7 @@ pub async fn connect(transport: Transport) -> anyhow::Result<(Client, Events)> {
 }
 
 /// What this device is called in the account's list of devices.
-fn device_name() -> String {
+pub fn device_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = format!("posthouse on {}", if host.trim().is_empty() { std::env::consts::OS } else { host.trim() });
     name.chars().take(limits::DEVICE_NAME_CHARS_MAX).collect()

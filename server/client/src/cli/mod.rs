@@ -1,6 +1,8 @@
 //! The commands that a person types, and how their results are shown.
 
+mod account;
 mod chat;
+mod device;
 mod group;
 mod output;
 mod target;
@@ -81,6 +83,30 @@ enum Command {
     /// Make groups and look after them
     #[command(subcommand)]
     Group(group::GroupCommand),
+    /// Look after accounts, your own and, as an administrator, others'
+    #[command(subcommand)]
+    Account(account::AccountCommand),
+    /// Let people make their own accounts
+    #[command(subcommand)]
+    Invite(device::InviteCommand),
+    /// List your devices, or sign them out
+    Devices {
+        #[command(subcommand)]
+        command: Option<device::DevicesCommand>,
+    },
+    /// Sign out this device
+    Logout,
+    /// Change your password; asks for the old and the new one
+    Passwd {
+        /// The server's address, where you are not logged in
+        #[arg(long, value_name = "http://HOST:PORT")]
+        server: Option<ServerUrl>,
+        /// Read both from standard input, a line each
+        #[arg(long)]
+        password_stdin: bool,
+        /// Your user name, where you are not logged in
+        name: Option<Username>,
+    },
     /// Print the completions of a shell: posthouse completions bash > ~/.local/share/bash-completion/completions/posthouse
     Completions {
         /// Which shell
@@ -105,7 +131,7 @@ pub fn run() -> anyhow::Result<()> {
         }
         other => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(chat::run(other, arguments.transport, output))
+            runtime.block_on(run_connected(other, arguments.transport, output))
         }
     }
 }
@@ -117,10 +143,23 @@ fn completions(shell: Shell) -> Vec<u8> {
     script
 }
 
+async fn run_connected(command: Command, transport: Transport, output: Output) -> anyhow::Result<()> {
+    match command {
+        Command::Account(command) => account::run(command, transport, output).await,
+        Command::Invite(command) => device::invite(command, transport, output).await,
+        Command::Devices { command } => device::devices(command, transport, output).await,
+        Command::Logout => device::log_out(transport).await,
+        Command::Passwd { server, password_stdin, name } => {
+            device::change_password(server, name, password_stdin, transport).await
+        }
+        other => chat::run(other, transport, output).await,
+    }
+}
+
 /// A password from standard input, or asked for at the terminal without showing it.
-fn password(from_stdin: bool) -> anyhow::Result<String> {
+fn password(prompt: &str, from_stdin: bool) -> anyhow::Result<String> {
     if !from_stdin {
-        return rpassword::prompt_password("Password: ")
+        return rpassword::prompt_password(prompt)
             .context("cannot ask for the password at a terminal (--password-stdin reads it from standard input)");
     }
     let mut line = String::new();

@@ -8,11 +8,12 @@ use jiff::tz::TimeZone;
 use posthouse_client::{ClientError, Login};
 use posthouse_protocol::admin::GroupEverybodyResult;
 use posthouse_protocol::{
-    Account, Body, Conversation, ConversationsCreateResult, Member, Message, SendResult, TimestampMs, Title,
+    Account, AccountWithPassword, Body, Conversation, ConversationsCreateResult, Device, ImportError, ImportedAccount,
+    Invite, InvitesCreateResult, Member, Message, Profile, SendResult, TimestampMs, Title,
 };
 use serde_json::json;
 
-use super::words::{NEWER_KIND, happened, names, role_name, title};
+use super::words::{NEWER_KIND, described, happened, names, role_name, title};
 use crate::screen::printable;
 
 #[derive(Clone, Copy)]
@@ -139,7 +140,73 @@ impl Output {
         }
     }
 
-    pub fn imported(self, made: usize, kept: usize) {
+    pub fn profile(self, profile: &Profile) {
+        match self {
+            Self::Text => say(&described(profile)),
+            Self::Json => print_json(profile),
+        }
+    }
+
+    pub fn made(self, made: &AccountWithPassword) {
+        match (self, &made.password) {
+            (Self::Text, None) => say(&described(&made.account)),
+            (Self::Text, Some(password)) => say(&format!("{}  Password: {}", described(&made.account), password.0)),
+            (Self::Json, _) => print_json(made),
+        }
+    }
+
+    pub fn imported_account(self, made: &ImportedAccount) {
+        match (self, &made.password) {
+            (Self::Text, None) => say(&described(&made.account)),
+            (Self::Text, Some(password)) => say(&format!("{}  Password: {}", described(&made.account), password.0)),
+            (Self::Json, _) => print_json(made),
+        }
+    }
+
+    pub fn import_error(self, error: &ImportError) {
+        match self {
+            Self::Text => say(&format!("line {}: {}", error.line, error.message)),
+            Self::Json => print_json(error),
+        }
+    }
+
+    pub fn would_import(self, new: u32, unchanged: u32) {
+        match self {
+            Self::Text => say(&format!("{new} accounts would be made, {unchanged} are there already.")),
+            Self::Json => say(&json!({ "new": new, "unchanged": unchanged, "dry_run": true }).to_string()),
+        }
+    }
+
+    pub fn device(self, device: &Device) {
+        match self {
+            Self::Text => {
+                let (name, used) = (printable(&device.name), local_time(device.last_used));
+                let current = if device.is_current { "  (this one)" } else { "" };
+                say(&format!("{}  {name}  last used {used}{current}", device.device_id));
+            }
+            Self::Json => print_json(device),
+        }
+    }
+
+    pub fn invite(self, invite: &Invite) {
+        match self {
+            Self::Text => {
+                let (uses, hours) = (invite.uses_left, invite.expires_in_s.div_ceil(3600));
+                let maker = &invite.created_by.username;
+                say(&format!("{}  by {maker}, for {uses} accounts, {hours} hours left", invite.invite_id));
+            }
+            Self::Json => print_json(invite),
+        }
+    }
+
+    pub fn new_invite(self, new: &InvitesCreateResult) {
+        match self {
+            Self::Text => say(&format!("Invite {} made. Code: {}", new.invite.invite_id, new.code.0)),
+            Self::Json => print_json(new),
+        }
+    }
+
+    pub fn imported<N: serde::Serialize + std::fmt::Display>(self, made: N, kept: N) {
         match self {
             Self::Text => say(&format!("{made} accounts made, {kept} were there already.")),
             Self::Json => say(&json!({ "made": made, "kept": kept }).to_string()),

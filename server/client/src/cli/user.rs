@@ -9,6 +9,7 @@ use posthouse_client::admin::{Admin, SOCKET};
 use posthouse_protocol::admin::AccountAddParams;
 use posthouse_protocol::{ErrorCode, Username};
 
+use super::account::Role;
 use super::output::Output;
 use super::password;
 
@@ -21,6 +22,9 @@ pub enum UserCommand {
         /// Read the password from standard input instead
         #[arg(long)]
         password_stdin: bool,
+        /// What it may do [default: owner for the first account, member for others]
+        #[arg(long, value_enum)]
+        role: Option<Role>,
         /// The user name
         name: Username,
     },
@@ -48,18 +52,25 @@ impl Socket {
 
 pub fn run(command: UserCommand, output: Output) -> anyhow::Result<()> {
     match command {
-        UserCommand::Add { socket, password_stdin, name } => add(&socket, name, password_stdin, output),
+        UserCommand::Add { socket, password_stdin, role, name } => {
+            let password = if password_stdin { Some(password("Password: ", true)?) } else { None };
+            add(&socket, name, password, role, output)
+        }
         UserCommand::Import { socket, file } => import(&socket, &file, output),
     }
 }
 
-fn add(socket: &Socket, username: Username, password_stdin: bool, output: Output) -> anyhow::Result<()> {
-    let made_up = if password_stdin { None } else { Some(make_up_password()) };
-    let password = match &made_up {
-        Some(password) => password.clone(),
-        None => password(true)?,
-    };
-    let account = socket.open()?.add_account(&AccountAddParams { username, password })?;
+fn add(
+    socket: &Socket,
+    username: Username,
+    password: Option<String>,
+    role: Option<Role>,
+    output: Output,
+) -> anyhow::Result<()> {
+    let made_up = if password.is_none() { Some(make_up_password()) } else { None };
+    let password = password.or_else(|| made_up.clone()).expect("one of the two is there");
+    let params = AccountAddParams { username, password, role: role.map(Into::into) };
+    let account = socket.open()?.add_account(&params)?;
     output.account(&account, made_up.as_deref());
     Ok(())
 }
@@ -90,7 +101,7 @@ fn parse_accounts(text: &str) -> anyhow::Result<Vec<AccountAddParams>> {
             bail!("entry {number}: NAME:PASSWORD was expected");
         };
         let username = Username::new(name).with_context(|| format!("entry {number}"))?;
-        Ok(AccountAddParams { username, password: password.to_owned() })
+        Ok(AccountAddParams { username, password: password.to_owned(), role: None })
     };
     entries.enumerate().map(parse).collect()
 }

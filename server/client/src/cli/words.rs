@@ -1,6 +1,8 @@
 //! Words for what the protocol tells, for lines and for the screen.
 
-use posthouse_protocol::{Account, Conversation, HistoryAccess, MemberRole, SystemBody};
+use posthouse_protocol::{
+    Account, AccountRole, AccountStatus, Conversation, HistoryAccess, MemberRole, Profile, SystemBody,
+};
 
 /// Stands for a message that this version can't show.
 pub const NEWER_KIND: &str = "(a kind of message that a newer version shows)";
@@ -52,4 +54,27 @@ pub fn role_name(role: MemberRole) -> &'static str {
         MemberRole::Admin => "admin",
         MemberRole::Owner => "owner",
     }
+}
+
+/// An account on one line: its names, and what is not as usual.
+pub fn described(profile: &Profile) -> String {
+    let mut line = profile.username.to_string();
+    if let Some(display_name) = &profile.display_name {
+        line.push_str(&format!("  {display_name}"));
+    }
+    let role = match profile.role {
+        AccountRole::Owner => Some("owner"),
+        AccountRole::Administrator => Some("administrator"),
+        AccountRole::Member | AccountRole::Unknown => None,
+    };
+    let status = match profile.status {
+        AccountStatus::Active => None,
+        AccountStatus::Disabled => Some("disabled"),
+        AccountStatus::Departed => Some("departed"),
+        AccountStatus::Unknown => Some("not active"),
+    };
+    for mark in [role, status].into_iter().flatten() {
+        line.push_str(&format!("  ({mark})"));
+    }
+    line
 }

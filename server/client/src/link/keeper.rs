@@ -270,7 +270,8 @@ impl Keeper {
             Pushed::Known(push) => {
                 let is_known = match &push.event {
                     Event::Message(message) => self.has(me, message),
-                    Event::ConversationAdded(_)
+                    Event::AccountUpdated(_)
+                    | Event::ConversationAdded(_)
                     | Event::ConversationUpdated(_)
                     | Event::ConversationRemoved(_)
                     | Event::Restarting(_) => false,

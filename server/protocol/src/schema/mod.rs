@@ -13,8 +13,16 @@ use serde_json::{Map, Value, json};
 use crate::{Cursor, ErrorBody, Method, Push, RequestId, admin, limits};
 
 /// Every family of methods; a test finds one that is missing.
-const FAMILIES: &[&[MethodSchema]] =
-    &[crate::session::METHODS, crate::conversations::METHODS, crate::groups::METHODS, crate::messages::METHODS];
+const FAMILIES: &[&[MethodSchema]] = &[
+    crate::session::METHODS,
+    crate::accounts::METHODS,
+    crate::import::METHODS,
+    crate::invites::METHODS,
+    crate::devices::METHODS,
+    crate::conversations::METHODS,
+    crate::groups::METHODS,
+    crate::messages::METHODS,
+];
 
 /// The methods of the administration socket.
 const ADMIN_METHODS: &[MethodSchema] = &[

@@ -52,12 +52,17 @@ fn founded() -> &'static (Files, Vec<ConversationId>) {
         let mut conversations = Vec::new();
         let files = Stepped::files(async |store: Store| {
             for name in ["anna", "ben", "carl"] {
-                let add = AccountAdd { username: Username::new(name).expect("a name"), password_hash: String::new() };
+                let add = AccountAdd::by_machine(Username::new(name).expect("a name"), String::new());
                 store.write(add).await.expect("stored").expect("not refused");
             }
             for (name, account) in DEVICES {
                 let token_hash = Sha256::digest(name.as_bytes()).into();
-                let add = DeviceAdd { account_id: AccountId(account), token_hash, name: name.to_owned() };
+                let add = DeviceAdd {
+                    account_id: AccountId(account),
+                    password_hash: String::new(),
+                    token_hash,
+                    name: name.to_owned(),
+                };
                 store.write(add).await.expect("stored").expect("not refused");
             }
             for (one, other) in PAIRS {
@@ -85,11 +90,12 @@ struct Server {
 
 impl Server {
     fn start(files: Files) -> Self {
-        let (stepped, published) = Stepped::open(files).expect("what a power cut leaves can be opened");
+        let (stepped, (published, signed_out)) = Stepped::open(files).expect("what a power cut leaves can be opened");
         let router = Router::new(stepped.store.clone(), stepped.last_gseq);
         let admission = Admission::new(Allowance { connections_max: 10_000, requests_per_s: 1_000 });
         let mut tasks = JoinSet::new();
         tasks.spawn(router.clone().fan_out(published));
+        tasks.spawn(router.clone().close_signed_out(signed_out));
         let (shutdown, stopping) = shutdown::channel();
         Self { stepped, router, admission, tasks, _shutdown: shutdown, stopping }
     }

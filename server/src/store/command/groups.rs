@@ -112,7 +112,7 @@ impl Write for GroupLeave {
 
 /// Takes an account out of some of its groups, the one for everybody among them: it departs. Says of how many; to be
 /// repeated until it is none. What it owns is handed over as when an owner leaves.
-#[cfg_attr(not(test), expect(dead_code, reason = "no account departs yet"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "groups are not handed over yet"))]
 pub struct GroupsLeave {
     /// Whose person is gone.
     pub account_id: AccountId,
@@ -247,7 +247,8 @@ impl Write for EverybodyFill {
         let everybody = group.state.everybody.and_then(|id| Some((id, group.state.conversations.get(&id)?)));
         let Some((conversation_id, conversation)) = everybody else { return Ok(Ok(0)) };
         let Some(owner) = conversation.group.as_ref().and_then(|group| group.owner()) else { return Ok(Ok(0)) };
-        let missing = group.state.accounts.keys().copied().filter(|account| !conversation.has(*account));
+        let may_join = |account: &AccountId| !conversation.has(*account) && group.state.can_join(*account);
+        let missing = group.state.accounts.keys().copied().filter(may_join);
         let mut missing = sorted(missing.collect());
         missing.truncate(limits::MEMBERS_CHANGE_MAX);
         Ok(Ok(group.add_members(conversation_id, owner, &missing)?.len()))
@@ -323,6 +324,6 @@ fn sorted(mut accounts: Vec<AccountId>) -> Vec<AccountId> {
 }
 
 fn check_accounts<'a>(group: &Group<'_>, accounts: impl IntoIterator<Item = &'a AccountId>) -> Result<(), Refusal> {
-    let exist = accounts.into_iter().all(|account| group.state.accounts.contains_key(account));
+    let exist = accounts.into_iter().all(|account| group.state.can_join(*account));
     if exist { Ok(()) } else { Err(Refusal::NoSuchAccount) }
 }

@@ -8,25 +8,34 @@ mod accounts;
 mod conversations;
 mod devices;
 mod groups;
+mod import;
+mod invites;
 mod membership;
 mod messages;
 
 use posthouse_protocol::{Event, TimestampMs};
 
 use super::StoreError;
+use super::device_index::SignedOut;
 use super::overlay::Overlay;
 use super::record::{Audience, Entry, Origin, Place, Published, Recipients, Record, Rewrite, SentName, encode_event};
 use super::rows::{Row, RowKey};
 use super::state::State;
 
-pub use accounts::AccountAdd;
+pub use accounts::{
+    AccountAdd, AccountDepart, AccountDisable, AccountEnable, AccountRename, AccountReset, AccountRoleSet, By,
+    NewAccount, PasswordSet,
+};
 pub use conversations::DirectOpen;
-pub use devices::DeviceAdd;
+pub use devices::{DeviceAdd, DeviceUsed, DevicesRevoke, Revoked};
 #[cfg(test)]
 pub use groups::GroupsLeave;
 pub use groups::{
     EverybodyFill, EverybodyOpen, GroupCreate, GroupLeave, GroupRole, GroupUpdate, MemberRemove, MembersAdd,
 };
+pub use import::AccountImport;
+pub(super) use invites::invite_id;
+pub use invites::{InviteAccept, InviteAdd, InviteRevoke};
 pub use messages::MessageAppend;
 
 /// Why a command was refused.
@@ -38,6 +47,33 @@ pub enum Refusal {
     /// No such account.
     #[error("there is no such account")]
     NoSuchAccount,
+    /// The actor's role does not allow it.
+    #[error("your role does not allow this")]
+    Forbidden,
+    /// It would leave the site without an owner.
+    #[error("this is the only owner: make somebody else one first")]
+    LastOwner,
+    /// Nobody may log in.
+    #[error("the account is disabled")]
+    AccountDisabled,
+    /// The person has left.
+    #[error("the account's person has departed")]
+    Departed,
+    /// The password was changed while it was checked.
+    #[error("user name and password don't match")]
+    PasswordChanged,
+    /// No such device.
+    #[error("there is no such device")]
+    NoSuchDevice,
+    /// No such invite.
+    #[error("there is no such invite")]
+    NoSuchInvite,
+    /// It is unknown, expired, used up or revoked.
+    #[error("the invite is not valid: ask for another one")]
+    InviteInvalid,
+    /// As many as there may be.
+    #[error("there are as many open invites as there may be: revoke some")]
+    TooManyInvites,
     /// No such conversation, or not for this account to see.
     #[error("there is no such conversation")]
     NoSuchConversation,
@@ -86,6 +122,7 @@ pub struct Group<'a> {
     pub(super) now: TimestampMs,
     pub(super) entries: Vec<Entry>,
     pub(super) published: Vec<Published>,
+    pub(super) signed_out: Vec<SignedOut>,
 }
 
 /// A record before it has a number.

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod conversations;
+mod devices;
 mod groups;
 mod messages;
 mod sync;

@@ -1,0 +1,157 @@
+//! Commands for devices, invites and passwords: who gets in.
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use posthouse_client::{Client, ClientError, Login, ServerUrl, Transport};
+use posthouse_protocol::{
+    Connect, ConnectParams, DeviceId, DevicesList, DevicesRevoke, DevicesRevokeParams, DisplayName, Empty, ErrorCode,
+    InviteCode, InviteId, InvitesAccept, InvitesAcceptParams, InvitesCreate, InvitesCreateParams, InvitesList,
+    InvitesListParams, InvitesRevoke, InvitesRevokeParams, Logout, Password, PasswordChange, PasswordChangeParams,
+    Username,
+};
+
+use super::chat::{connect, device_name};
+use super::output::Output;
+use super::password;
+
+#[derive(Subcommand)]
+pub enum DevicesCommand {
+    /// Sign out a device
+    Revoke {
+        /// Its number in the list
+        #[arg(required_unless_present = "others")]
+        device: Option<u64>,
+        /// All but this one
+        #[arg(long, conflicts_with = "device")]
+        others: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub enum InviteCommand {
+    /// Make an invite; its code is printed
+    Create {
+        /// How long it can be used, in hours
+        #[arg(long, default_value_t = 168, value_parser = clap::value_parser!(u64).range(1..=2160))]
+        hours: u64,
+        /// How many accounts it can make
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        uses: u32,
+    },
+    /// List the invites that can be used
+    List,
+    /// Make an invite void
+    Revoke {
+        /// Its number in the list
+        invite: u64,
+    },
+    /// Make your account with an invite, and log in
+    Accept {
+        /// The server's address
+        #[arg(long, value_name = "http://HOST:PORT")]
+        server: ServerUrl,
+        /// The name that others see
+        #[arg(long, value_name = "NAME")]
+        display_name: Option<DisplayName>,
+        /// Read the new password from standard input
+        #[arg(long)]
+        password_stdin: bool,
+        /// The code that you were given
+        code: String,
+        /// Your user name
+        name: Username,
+    },
+}
+
+pub async fn devices(command: Option<DevicesCommand>, transport: Transport, output: Output) -> anyhow::Result<()> {
+    let (client, _events) = connect(transport).await?;
+    match command {
+        None => {
+            let list = client.call::<DevicesList>(&Empty {}).await?;
+            list.devices.iter().for_each(|device| output.device(device));
+        }
+        Some(DevicesCommand::Revoke { device, others }) => {
+            let params = DevicesRevokeParams { device_id: device.map(DeviceId), others };
+            client.call::<DevicesRevoke>(&params).await?;
+        }
+    }
+    Ok(())
+}
+
+pub async fn invite(command: InviteCommand, transport: Transport, output: Output) -> anyhow::Result<()> {
+    if let InviteCommand::Accept { server, display_name, password_stdin, code, name: username } = command {
+        let password = Password(password("New password: ", password_stdin)?);
+        let (code, device) = (InviteCode(code), device_name());
+        let params = InvitesAcceptParams { code, username: username.clone(), display_name, password, device };
+        let (client, _) = Client::open_by(&server, transport).await?;
+        let result = client.call::<InvitesAccept>(&params).await?;
+        let login = Login { server, username, token: result.token };
+        login.save()?;
+        output.logged_in(&login);
+        return Ok(());
+    }
+    let (client, _events) = connect(transport).await?;
+    match command {
+        InviteCommand::Create { hours, uses } => {
+            let params = InvitesCreateParams { expires_in_s: Some(hours * 3600), uses: Some(uses) };
+            output.new_invite(&client.call::<InvitesCreate>(&params).await?);
+        }
+        InviteCommand::List => {
+            let mut params = InvitesListParams::default();
+            loop {
+                let page = client.call::<InvitesList>(&params).await?;
+                page.invites.iter().for_each(|invite| output.invite(invite));
+                if page.next.is_none() {
+                    break;
+                }
+                params.after = page.next;
+            }
+        }
+        InviteCommand::Revoke { invite } => {
+            client.call::<InvitesRevoke>(&InvitesRevokeParams { invite_id: InviteId(invite) }).await?;
+        }
+        InviteCommand::Accept { .. } => unreachable!("it was carried out before"),
+    }
+    Ok(())
+}
+
+/// The log-in is forgotten here, too, also where the server had signed it out already.
+pub async fn log_out(transport: Transport) -> anyhow::Result<()> {
+    let login = Login::load()?;
+    let (client, _events) = Client::open_by(&login.server, transport).await?;
+    let params = ConnectParams { token: login.token, resume: None };
+    match client.call::<Connect>(&params).await {
+        Ok(_) => {
+            client.call::<Logout>(&Empty {}).await?;
+        }
+        Err(ClientError::Refused(error)) if error.code == ErrorCode::TokenInvalid => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Login::forget()?)
+}
+
+/// With the old and the new password, on two lines of standard input or asked for.
+pub async fn change_password(
+    server: Option<ServerUrl>,
+    name: Option<Username>,
+    from_stdin: bool,
+    transport: Transport,
+) -> anyhow::Result<()> {
+    let (server, username) = match (server, name) {
+        (Some(server), Some(name)) => (server, name),
+        (None, None) => {
+            let login = Login::load()?;
+            (login.server, login.username)
+        }
+        _ => bail!("name both --server and the user name, or neither"),
+    };
+    let old = Password(password("Old password: ", from_stdin)?);
+    let new_password = Password(password("New password: ", from_stdin)?);
+    if !from_stdin && password("New password again: ", false)? != new_password.0 {
+        bail!("the two new passwords differ");
+    }
+    let (client, _) = Client::open_by(&server, transport).await?;
+    let params = PasswordChangeParams { username, password: old, new_password };
+    client.call::<PasswordChange>(&params).await.context("the password was not changed")?;
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! Secrets that the server makes up: device tokens, codes of invites, initial passwords.
+//!
+//! Tokens and codes are stored as their SHA-256. A fast hash suffices because there is nothing to guess: a token has 256
+//! random bits, a code 80.
+
+use posthouse_protocol::{InviteCode, Password, Token};
+use sha2::{Digest, Sha256};
+
+use crate::store::TokenHash;
+
+/// Letters and digits that can't be mistaken for each other.
+const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+/// A fresh token.
+pub(super) fn token() -> Token {
+    Token(random::<32>().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A fresh code of an invite.
+pub(super) fn invite_code() -> InviteCode {
+    InviteCode(readable())
+}
+
+/// A fresh password.
+pub(super) fn password() -> Password {
+    Password(readable())
+}
+
+/// What the store knows a token by.
+pub(super) fn token_hash(token: &Token) -> TokenHash {
+    Sha256::digest(token.0.as_bytes()).into()
+}
+
+/// What the store knows a code by. People may type it in capitals, and with what white space they like.
+pub(super) fn code_hash(code: &InviteCode) -> TokenHash {
+    let typed: String = code.0.split_whitespace().collect();
+    Sha256::digest(typed.to_lowercase().as_bytes()).into()
+}
+
+/// 80 random bits, in groups for reading out.
+fn readable() -> String {
+    let characters: Vec<char> =
+        random::<16>().iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
+    characters.chunks(4).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join("-")
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut random = [0; N];
+    getrandom::fill(&mut random).expect("the kernel has random numbers once user space runs");
+    random
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_differ_and_a_code_may_be_typed_carelessly() {
+        assert_ne!(token().0, token().0);
+        assert_ne!(password(), password());
+        let code = invite_code();
+        assert_eq!(code.0.len(), 19, "{}", code.0);
+        let typed = InviteCode(format!(" {} ", code.0.to_uppercase()));
+        assert_eq!(code_hash(&typed), code_hash(&code));
+        assert_ne!(code_hash(&invite_code()), code_hash(&code));
+    }
+}
