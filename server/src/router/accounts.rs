@@ -143,7 +143,13 @@ impl Change for AccountsRole {
 
 impl Change for AccountsDepart {
     async fn change(inner: &Inner, caller: Caller, params: AccountParams) -> Result<Committed<Profile>, ErrorBody> {
-        inner.write(AccountDepart { actor: caller.account_id, account_id: params.account_id }).await
+        let (actor, account_id) = (caller.account_id, params.account_id);
+        loop {
+            let departed = inner.write(AccountDepart { actor, account_id }).await?;
+            if departed.is_some() {
+                return Ok(departed.map(|profile| profile.expect("it was just found")));
+            }
+        }
     }
 }
 

@@ -179,6 +179,28 @@ async fn a_group_goes_over_when_its_owner_leaves_and_lasts_without_members() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_departs_leaves_every_group_and_hands_over_those_that_they_own() {
+    use posthouse_protocol::{AccountParams, AccountsDepart};
+    let (_site, server) = Site::with_accounts(&["anna", "ben", "carl", "dora"]);
+    let anna = Device::log_in(&server.url(), "anna").await;
+    let ben = Device::log_in(&server.url(), "ben").await;
+    let mut dora = Device::log_in(&server.url(), "dora").await;
+    let owned = create(&ben, "Owned", &["carl", "dora"], HistoryAccess::All).await;
+    role(&ben, owned, "dora", MemberRole::Admin).await.expect("changed");
+    let other = create(&anna, "Other", &["ben", "dora"], HistoryAccess::All).await;
+    ben.send(owned, "goodbye").await;
+    while next(&mut dora).await != "dora hears ben: goodbye" {}
+
+    let departed = AccountParams { account_id: ben.account.account_id };
+    call::<AccountsDepart>(&anna, &departed).await.expect("departed");
+    assert_eq!(history(&dora, owned).await[2..], ["dora hears ben: goodbye", "ben left: dora"]);
+    assert_eq!(history(&dora, other).await.last().map(String::as_str), Some("ben left:"));
+    role(&dora, owned, "carl", MemberRole::Admin).await.expect("it is hers now");
+    let refused = refusal(add(&anna, other, &["ben"]).await);
+    assert_eq!(refused.code, ErrorCode::NotFound, "nobody lets in who has departed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn announcements_come_from_the_owner_and_admins_and_a_retry_is_still_acknowledged() {
     let (_site, server) = Site::with_accounts(&["anna", "ben"]);
     let anna = Device::log_in(&server.url(), "anna").await;

@@ -1,8 +1,11 @@
 //! Accounts: making them, changing them, letting them go.
 
-use posthouse_protocol::{Account, AccountId, AccountRole, AccountStatus, DisplayName, Event, Profile, Username};
+use posthouse_protocol::{
+    Account, AccountId, AccountRole, AccountStatus, DisplayName, Event, Profile, Username, limits,
+};
 
 use super::devices::Revoked;
+use super::groups::GroupsLeave;
 use super::{Decision, Group, NewRecord, Refusal, Write};
 use crate::store::record::{Audience, Place, Recipients, decode_json};
 use crate::store::rows::{AccountRow, Row, RowKey, Unknown, number_key};
@@ -189,7 +192,8 @@ impl Write for AccountRoleSet {
     }
 }
 
-/// The account's person leaves for good.
+/// The account's person leaves for good, and every group that they are in; those that they own get another owner.
+/// To be repeated until it gives the account: before that there are more groups.
 pub struct AccountDepart {
     /// Who says so.
     pub actor: AccountId,
@@ -198,9 +202,9 @@ pub struct AccountDepart {
 }
 
 impl Write for AccountDepart {
-    type Output = Profile;
+    type Output = Option<Profile>;
 
-    fn decide(self, group: &mut Group<'_>) -> Decision<Profile> {
+    fn decide(self, group: &mut Group<'_>) -> Decision<Option<Profile>> {
         let (old, mut row) = match group.account_for(self.actor, self.account_id)? {
             Ok(row) => (row.clone(), row),
             Err(refusal) => return Ok(Err(refusal)),
@@ -209,12 +213,18 @@ impl Write for AccountDepart {
             return Ok(Err(refusal));
         }
         group.sign_out(self.account_id, Revoked::All);
+        match (GroupsLeave { account_id: self.account_id }).decide(group)? {
+            // Only so many fit into a frame of the log: there may be more.
+            Ok(limits::MEMBERS_CHANGE_MAX..) => return Ok(Ok(None)),
+            Ok(_) => {}
+            Err(refusal) => return Ok(Err(refusal)),
+        }
         row.status = AccountStatus::Departed;
         row.role = AccountRole::Member;
         // Of no password.
         row.password_hash = String::new();
         group.revoke_invites_of(self.account_id);
-        Ok(Ok(group.change_account(&old, &row)))
+        Ok(Ok(Some(group.change_account(&old, &row))))
     }
 }
 

@@ -111,8 +111,7 @@ impl Write for GroupLeave {
 }
 
 /// Takes an account out of some of its groups, the one for everybody among them: it departs. Says of how many; to be
-/// repeated until it is none. What it owns is handed over as when an owner leaves.
-#[cfg_attr(not(test), expect(dead_code, reason = "groups are not handed over yet"))]
+/// repeated while it is as many as one command may change. What it owns is handed over as when an owner leaves.
 pub struct GroupsLeave {
     /// Whose person is gone.
     pub account_id: AccountId,
