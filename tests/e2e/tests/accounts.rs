@@ -148,7 +148,7 @@ async fn a_disabled_accounts_connections_are_closed_and_its_token_is_refused_for
     loop {
         match within("item", inbox.next()).await {
             Some(Item::LoggedOut) => break,
-            Some(Item::Offline(_) | Item::Event(_)) => {}
+            Some(Item::Offline { .. } | Item::Event(_)) => {}
             other => panic!("the link was not logged out: {other:?}"),
         }
     }

@@ -1,15 +1,15 @@
 //! Who may do what: every method and every HTTP route, for everybody who may come. What a row says is all that is
 //! allowed; a call that is refused has changed nothing.
 //!
-//! A method or a route that comes to the protocol fails these tests until it has its row, and accounts with roles or
-//! without access until they have their column.
+//! A method or a route that comes to the protocol fails these tests until it has its row.
+
+mod world;
 
 use posthouse_e2e::http::{RawEvents, ask};
-use posthouse_e2e::raw::RawSocket;
-use posthouse_e2e::{Contract, Device, PASSWORD, Server, Site};
-use posthouse_protocol::{Connect, Method, Token};
+use posthouse_e2e::{Contract, PASSWORD, Site};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+
+pub use world::{Caller, Cell, World};
 
 /// What a cell says where the call is carried out.
 const OK: &str = "ok";
@@ -18,228 +18,128 @@ const NO: &str = "not_connected";
 /// No token that is known.
 const BAD: &str = "token_invalid";
 /// As if it did not exist.
-const HIDDEN: &str = "not_found";
-/// A member, but not one who may.
-const NEVER: &str = "forbidden";
+const HIDE: &str = "not_found";
+/// Seen, but not one's to do.
+const DENY: &str = "forbidden";
 const ONCE: &str = "already_connected";
 
-/// Who calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Caller {
-    /// A connection without `connect`.
-    Nobody,
-    /// A connection whose token the server does not know (any more).
-    Revoked,
-    /// An account that is not in the group.
-    Stranger,
-    /// A member of it.
-    Member,
-    /// Another device of that member.
-    OtherDevice,
-    /// An admin of it.
-    GroupAdmin,
-    /// Its owner.
-    GroupOwner,
-}
+/// What each of [`Caller::ALL`] gets.
+type Gets = [&'static str; Caller::ALL.len()];
 
-/// The columns of [`METHODS`].
-const CALLERS: [Caller; 7] = [
-    Caller::Nobody,
-    Caller::Revoked,
-    Caller::Stranger,
-    Caller::Member,
-    Caller::OtherDevice,
-    Caller::GroupAdmin,
-    Caller::GroupOwner,
-];
+// In a group: nobody, revoked, disabled | stranger, member, other device, admin, owner | of the site: administrator, owner.
+const ANYBODY: Gets = [OK, OK, OK, OK, OK, OK, OK, OK, OK, OK];
+const ACCOUNTS: Gets = [NO, BAD, BAD, OK, OK, OK, OK, OK, OK, OK];
+const MEMBERS: Gets = [NO, BAD, BAD, HIDE, OK, OK, OK, OK, HIDE, HIDE];
+const GROUP_ADMINS: Gets = [NO, BAD, BAD, HIDE, DENY, DENY, OK, OK, HIDE, HIDE];
+const GROUP_OWNER: Gets = [NO, BAD, BAD, HIDE, DENY, DENY, DENY, OK, HIDE, HIDE];
+const ADMINISTRATORS: Gets = [NO, BAD, BAD, DENY, DENY, DENY, DENY, DENY, OK, OK];
+const OWNERS: Gets = [NO, BAD, BAD, DENY, DENY, DENY, DENY, DENY, DENY, OK];
+const NOBODY: Gets = [NO, BAD, BAD, HIDE, HIDE, HIDE, HIDE, HIDE, HIDE, HIDE];
+const BEFORE_CONNECT: Gets = [OK, BAD, BAD, ONCE, ONCE, ONCE, ONCE, ONCE, ONCE, ONCE];
 
-/// Columns that are due as soon as the protocol has the method.
-const DUE: &[(&str, &str)] = &[
-    ("accounts.disable", "Disabled"),
-    ("accounts.role", "Admin"),
-    ("accounts.role", "Owner"),
-    ("conversations.role", "GroupAdmin"),
-    ("conversations.role", "GroupOwner"),
-];
-
-/// A method: its parameters as its owner would give them for a group, and what each of [`CALLERS`] gets.
+/// A method, good parameters of it, and who may call it with these.
 pub struct Row {
     pub method: &'static str,
-    pub params: fn(&Group) -> Value,
-    gets: [&'static str; CALLERS.len()],
+    pub params: fn(&Cell) -> Value,
+    gets: Gets,
 }
 
-/// All of them.
-#[rustfmt::skip]
+impl Row {
+    /// Somebody who may.
+    pub fn entitled(&self) -> Caller {
+        let may = self.gets.iter().rposition(|gets| *gets == OK);
+        Caller::ALL[may.unwrap_or(Caller::ALL.len() - 1)]
+    }
+}
+
+const fn row(method: &'static str, gets: Gets, params: fn(&Cell) -> Value) -> Row {
+    Row { method, params, gets }
+}
+
+/// All of them; the last one ends the callers' sessions.
 pub const METHODS: &[Row] = &[
-    //                                                          nobody revoked stranger member other admin  owner
-    Row { method: "login", params: login,                 gets: [OK,   OK,     OK,      OK,    OK,   OK,    OK] },
-    Row { method: "ping", params: |_| json!({}),          gets: [OK,   OK,     OK,      OK,    OK,   OK,    OK] },
-    Row { method: "connect", params: |group| json!({"token": group.token}),
-                                                          gets: [OK,   BAD,    ONCE,    ONCE,  ONCE, ONCE,  ONCE] },
-    Row { method: "sync", params: |_| json!({"cursor": "0"}),
-                                                          gets: [NO,   BAD,    OK,      OK,    OK,   OK,    OK] },
-    Row { method: "conversations.list", params: |_| json!({"limit": 10}),
-                                                          gets: [NO,   BAD,    OK,      OK,    OK,   OK,    OK] },
-    Row { method: "conversations.direct", params: |_| json!({"username": "max"}),
-                                                          gets: [NO,   BAD,    OK,      OK,    OK,   OK,    OK] },
-    Row { method: "conversations.create", params: |_| json!({"title": "Own", "members": ["max"]}),
-                                                          gets: [NO,   BAD,    OK,      OK,    OK,   OK,    OK] },
-    Row { method: "conversations.get", params: Group::named,
-                                                          gets: [NO,   BAD,    HIDDEN,  OK,    OK,   OK,    OK] },
-    Row { method: "conversations.members", params: Group::named,
-                                                          gets: [NO,   BAD,    HIDDEN,  OK,    OK,   OK,    OK] },
-    Row { method: "history", params: Group::named,        gets: [NO,   BAD,    HIDDEN,  OK,    OK,   OK,    OK] },
-    Row { method: "send", params: Group::message,         gets: [NO,   BAD,    HIDDEN,  OK,    OK,   OK,    OK] },
-    Row { method: "conversations.leave", params: Group::named,
-                                                          gets: [NO,   BAD,    HIDDEN,  OK,    OK,   OK,    OK] },
-    Row { method: "conversations.update", params: |group| group.with(&json!({"title": "Other"})),
-                                                          gets: [NO,   BAD,    HIDDEN,  NEVER, NEVER, OK,   OK] },
-    Row { method: "conversations.add", params: |group| group.with(&json!({"members": ["eve"]})),
-                                                          gets: [NO,   BAD,    HIDDEN,  NEVER, NEVER, OK,   OK] },
-    Row { method: "conversations.remove", params: |group| group.with(&json!({"member": "max"})),
-                                                          gets: [NO,   BAD,    HIDDEN,  NEVER, NEVER, OK,   OK] },
-    Row { method: "conversations.role", params: |group| group.with(&json!({"member": "max", "role": "admin"})),
-                                                          gets: [NO,   BAD,    HIDDEN,  NEVER, NEVER, NEVER, OK] },
+    row("login", ANYBODY, |cell| json!({"username": cell.username, "password": PASSWORD, "device": "test"})),
+    row("ping", ANYBODY, |_| json!({})),
+    row("connect", BEFORE_CONNECT, |cell| json!({"token": cell.token})),
+    row("sync", ACCOUNTS, |_| json!({"cursor": "0"})),
+    row("conversations.list", ACCOUNTS, |_| json!({"limit": 10})),
+    row("conversations.direct", ACCOUNTS, |_| json!({"username": "max"})),
+    row("conversations.create", ACCOUNTS, |_| json!({"title": "Own", "members": ["max"]})),
+    row("conversations.get", MEMBERS, |cell| cell.group(&json!({}))),
+    row("conversations.members", MEMBERS, |cell| cell.group(&json!({}))),
+    row("conversations.leave", MEMBERS, |cell| cell.group(&json!({}))),
+    row("conversations.update", GROUP_ADMINS, |cell| cell.group(&json!({"title": "Other"}))),
+    row("conversations.add", GROUP_ADMINS, |cell| cell.group(&json!({"members": ["eve"]}))),
+    row("conversations.remove", GROUP_ADMINS, |cell| cell.group(&json!({"member": "max"}))),
+    row("conversations.role", GROUP_OWNER, |cell| cell.group(&json!({"member": "max", "role": "admin"}))),
+    row("history", MEMBERS, |cell| cell.group(&json!({}))),
+    row("send", MEMBERS, |cell| {
+        cell.group(&json!({"client_msg_id": cell.fresh, "body": {"type": "text", "text": "hello"}}))
+    }),
+    row("accounts.me", ACCOUNTS, |_| json!({})),
+    row("accounts.update", ACCOUNTS, |_| json!({"display_name": "Somebody"})),
+    row("accounts.search", ACCOUNTS, |_| json!({"query": "ma"})),
+    row("accounts.get", ACCOUNTS, |cell| json!({"account_id": cell.account_id})),
+    row("accounts.create", ADMINISTRATORS, |cell| json!({"username": cell.fresh})),
+    row("accounts.disable", ADMINISTRATORS, |cell| json!({"account_id": cell.account_id})),
+    row("accounts.enable", ADMINISTRATORS, |cell| json!({"account_id": cell.account_id})),
+    row("accounts.reset", ADMINISTRATORS, |cell| json!({"account_id": cell.account_id})),
+    row("accounts.role", OWNERS, |cell| json!({"account_id": cell.account_id, "role": "administrator"})),
+    row("accounts.depart", ADMINISTRATORS, |cell| json!({"account_id": cell.account_id})),
+    row("accounts.devices", ADMINISTRATORS, |cell| json!({"account_id": cell.account_id})),
+    row("accounts.sign_out", ADMINISTRATORS, |cell| json!({"account_id": cell.account_id})),
+    row("accounts.import", ADMINISTRATORS, |cell| json!({"csv": format!("username\n{}\n", cell.fresh)})),
+    row("invites.create", ADMINISTRATORS, |_| json!({"uses": 2})),
+    row("invites.list", ADMINISTRATORS, |_| json!({"limit": 5})),
+    row("invites.revoke", ADMINISTRATORS, |cell| json!({"invite_id": cell.invite_id})),
+    row(
+        "invites.accept",
+        ANYBODY,
+        |cell| json!({"code": cell.code, "username": cell.fresh, "password": PASSWORD, "device": "test"}),
+    ),
+    row(
+        "password.change",
+        ANYBODY,
+        |cell| json!({"username": cell.username, "password": PASSWORD, "new_password": "another password"}),
+    ),
+    row("devices.list", ACCOUNTS, |_| json!({})),
+    // Of somebody else; one's own is signed out by the next row.
+    row("devices.revoke", NOBODY, |cell| json!({"device_id": cell.device_id})),
+    row("logout", ACCOUNTS, |_| json!({})),
 ];
-
-fn login(_group: &Group) -> Value {
-    json!({"username": "mia", "password": PASSWORD, "device": "test"})
-}
-
-/// A group that no other cell knows.
-pub struct Group {
-    id: u64,
-    /// Of the member's device.
-    token: Token,
-}
-
-impl Group {
-    fn named(&self) -> Value {
-        json!({"conversation_id": self.id})
-    }
-
-    fn with(&self, more: &Value) -> Value {
-        let mut params = self.named();
-        for (name, value) in more.as_object().expect("fields") {
-            params[name] = value.clone();
-        }
-        params
-    }
-
-    fn message(&self) -> Value {
-        let client_msg_id = posthouse_client::new_client_msg_id();
-        self.with(&json!({"client_msg_id": client_msg_id, "body": {"type": "text", "text": "hello"}}))
-    }
-}
-
-/// A server with everybody who calls.
-pub struct World {
-    pub server: Server,
-    tokens: [Token; 5],
-    /// The owner's connection, which makes the groups and sees what has become of them.
-    owner: Mutex<RawSocket>,
-    _site: Site,
-}
-
-impl World {
-    pub async fn new() -> Self {
-        let (site, server) = Site::with_accounts(&["olga", "adam", "mia", "max", "stan", "eve"]);
-        let mut tokens = Vec::new();
-        for name in ["stan", "mia", "mia", "adam", "olga"] {
-            tokens.push(Device::log_in(&server.url(), name).await.token);
-        }
-        let mut owner = RawSocket::open(server.address()).await;
-        owner.call(0, "connect", json!({"token": tokens[4]})).await;
-        let tokens = tokens.try_into().expect("as many as names");
-        Self { server, tokens, owner: Mutex::new(owner), _site: site }
-    }
-
-    /// A group of olga's with adam as admin, mia and max.
-    pub async fn group(&self) -> Group {
-        let members = json!({"title": "Board", "members": ["adam", "mia", "max"], "history": "all"});
-        let made = self.by_owner("conversations.create", members).await;
-        let id = made["result"]["conversation_id"].as_u64().unwrap_or_else(|| panic!("{made}"));
-        let group = Group { id, token: self.tokens[1].clone() };
-        let admin = group.with(&json!({"member": "adam", "role": "admin"}));
-        let made = self.by_owner("conversations.role", admin).await;
-        assert_eq!(made["result"], json!({}), "{made}");
-        group
-    }
-
-    async fn by_owner(&self, method: &str, params: Value) -> Value {
-        self.owner.lock().await.call(1, method, params).await
-    }
-
-    /// All that a group is.
-    pub async fn state(&self, group: &Group) -> [Value; 3] {
-        let mut state = [const { Value::Null }; 3];
-        for (place, method) in ["conversations.get", "conversations.members", "history"].into_iter().enumerate() {
-            state[place] = self.by_owner(method, group.named()).await["result"].take();
-        }
-        state
-    }
-
-    /// A connection of the caller, and how its `connect` was refused, where it was.
-    pub async fn open(&self, caller: Caller) -> Result<RawSocket, Value> {
-        let mut socket = RawSocket::open(self.server.address()).await;
-        let token = match caller {
-            Caller::Nobody => return Ok(socket),
-            Caller::Revoked => Token("0".repeat(64)),
-            Caller::Stranger => self.tokens[0].clone(),
-            Caller::Member => self.tokens[1].clone(),
-            Caller::OtherDevice => self.tokens[2].clone(),
-            Caller::GroupAdmin => self.tokens[3].clone(),
-            Caller::GroupOwner => self.tokens[4].clone(),
-        };
-        let answer = socket.call(0, "connect", json!({"token": token})).await;
-        if answer.get("error").is_some() { Err(answer) } else { Ok(socket) }
-    }
-
-    async fn got(&self, row: &Row, group: &Group, caller: Caller) -> String {
-        let answer = match self.open(caller).await {
-            Ok(mut socket) => socket.call(1, row.method, (row.params)(group)).await,
-            // What needs no session can be had without one, by this caller as by anybody.
-            Err(_) if row.gets[0] == OK && row.method != Connect::NAME => {
-                let mut socket = self.open(Caller::Nobody).await.expect("anybody may come");
-                socket.call(1, row.method, (row.params)(group)).await
-            }
-            Err(refused) => refused,
-        };
-        answer["error"]["code"].as_str().unwrap_or(OK).to_owned()
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_gets_from_each_method_what_the_table_says() {
     let world = World::new().await;
     let mut refused = 0;
     for row in METHODS {
-        for (caller, expected) in CALLERS.into_iter().zip(row.gets) {
-            let group = world.group().await;
-            let before = world.state(&group).await;
-            assert_eq!(world.got(row, &group, caller).await, expected, "{} by {caller:?}", row.method);
-            if expected != OK {
+        // Who is refused changes nothing: one cell is enough for all of them.
+        let untouched = world.cell().await;
+        let before = world.state(&untouched).await;
+        for (caller, expected) in Caller::ALL.into_iter().zip(row.gets) {
+            let anew;
+            let cell = if expected == OK {
+                anew = world.cell().await;
+                &anew
+            } else {
                 refused += 1;
-                assert_eq!(world.state(&group).await, before, "{} by {caller:?} changed something", row.method);
-            }
+                &untouched
+            };
+            assert_eq!(world.got(row, cell, caller).await, expected, "{} by {caller:?}", row.method);
         }
+        let after = world.state(&untouched).await;
+        assert_eq!(after, before, "{}: somebody who may not has changed something", row.method);
     }
-    println!("{} calls, {refused} of them refused", METHODS.len() * CALLERS.len());
+    println!("{} calls, {refused} of them refused", METHODS.len() * Caller::ALL.len());
     world.server.assert_undisturbed();
 }
 
 #[test]
-fn the_table_has_every_method_and_every_column() {
-    let methods = Contract::read().methods();
+fn the_table_has_every_method() {
     let mut listed: Vec<String> = METHODS.iter().map(|row| row.method.to_owned()).collect();
     listed.sort_unstable();
+    let methods = Contract::read().methods();
     assert_eq!(listed, methods, "the table of authority.rs (left) against the protocol (right)");
-    let columns = CALLERS.map(|caller| format!("{caller:?}"));
-    for (method, column) in DUE {
-        let is_due = methods.iter().any(|name| name == method);
-        assert!(!is_due || columns.iter().any(|name| name == column), "{method} is there: add the column {column}");
-    }
 }
 
 /// A route: what nobody, a page of another site, an ended session and a session get.

@@ -118,7 +118,7 @@ async fn who_comes_back_sees_the_earlier_stay_and_the_time_between_only_if_histo
 async fn a_client_that_was_offline_learns_of_coming_and_going_in_order() {
     let (_site, server) = Site::with_accounts(&["anna", "ben"]);
     let anna = Device::log_in(&server.url(), "anna").await;
-    let ben = Device::log_in(&server.url(), "ben").await;
+    let mut ben = Device::log_in(&server.url(), "ben").await;
     let (link, mut inbox) = Link::start(server.url(), ben.token.clone(), Start::Now);
     online(&mut inbox).await;
     let position = inbox.position().cloned().expect("it is online");
@@ -128,6 +128,8 @@ async fn a_client_that_was_offline_learns_of_coming_and_going_in_order() {
     anna.send(board, "one").await;
     remove(&anna, board, "ben").await.expect("removed");
     anna.send(board, "two").await;
+    // From here on it was handed out, so that it lies before the link's place in the stream.
+    while next(&mut ben).await != format!("-{board}") {}
     let (_link, mut inbox) = Link::start(server.url(), ben.token, Start::Position(position));
     let mut events = Vec::new();
     while events.len() < 6 {

@@ -129,34 +129,29 @@ async fn code(socket: &mut RawSocket, method: &str, params: &Value) -> Option<St
 #[tokio::test(flavor = "multi_thread")]
 async fn parameters_that_no_schema_allows_are_refused_and_change_nothing() {
     let (world, contract) = (World::new().await, Contract::read());
-    let group = world.group().await;
-    let before = world.state(&group).await;
-    let mut connected = world.open(Caller::GroupOwner).await.expect("the token is valid");
-    let cursor = seen(&mut connected).await;
+    let cell = world.cell().await;
+    let before = world.state(&cell).await;
+    let mut witness = world.open(Caller::GroupOwner).await.expect("the token is valid");
+    let cursor = seen(&mut witness).await;
     let mut tried = 0;
     for row in METHODS {
-        let good = (row.params)(&group);
+        let good = (row.params)(&cell);
         let mut bad = bad_values(&contract, contract.params(row.method), &good);
         // Left out: as good as none.
         bad.retain(|(_, params)| !params.is_null());
         assert!(bad.len() > 5, "the schema of {} says nothing", row.method);
+        // `connect` comes once: its parameters are looked at on a connection that has none yet.
+        let caller = if row.method == "connect" { Caller::Nobody } else { row.entitled() };
+        let mut socket = world.open(caller).await.expect("the token is valid");
         for (what, params) in bad {
             tried += 1;
-            // `connect` comes once: its parameters are looked at on a connection that has none yet.
-            let mut fresh;
-            let socket = if row.method == "connect" {
-                fresh = world.open(Caller::Nobody).await.expect("anybody may come");
-                &mut fresh
-            } else {
-                &mut connected
-            };
-            let code = code(socket, row.method, &params).await;
+            let code = code(&mut socket, row.method, &params).await;
             assert_eq!(code.as_deref(), Some("invalid_params"), "{} {what}: {params:.200}", row.method);
         }
     }
     println!("{tried} requests with bad parameters were refused");
-    assert_eq!(world.state(&group).await, before);
-    assert_eq!(seen(&mut connected).await, cursor, "something came of it");
+    assert_eq!(world.state(&cell).await, before);
+    assert_eq!(seen(&mut witness).await, cursor, "something came of it");
     world.server.assert_undisturbed();
 }
 

@@ -81,7 +81,7 @@ async fn every_acknowledged_message_reaches_each_receiver_once_and_in_order_thou
 async fn a_link_goes_on_where_an_earlier_one_was() {
     let (_site, server) = Site::with_accounts(&["anna", "ben"]);
     let anna = Device::log_in(&server.url(), "anna").await;
-    let ben = Device::log_in(&server.url(), "ben").await;
+    let mut ben = Device::log_in(&server.url(), "ben").await;
     let conversation = anna.direct("ben").await;
     anna.send(conversation, "before").await;
     let (link, mut inbox) = Link::start(server.url(), ben.token.clone(), Start::Now);
@@ -91,6 +91,8 @@ async fn a_link_goes_on_where_an_earlier_one_was() {
     let position = inbox.position().cloned().expect("it was online");
     drop((link, inbox));
     anna.send(conversation, "while it was away").await;
+    // From here on it was handed out, so that it lies before the link's place in the stream.
+    while ben.next_message().await.text() != Some("while it was away") {}
     let (_link, mut inbox) = Link::start(server.url(), ben.token, Start::Position(position));
     assert_eq!(next_text(&mut inbox).await, "while it was away");
     online(&mut inbox).await;

@@ -52,7 +52,11 @@ async fn some_people(server: &Process, admin_socket: &Path, lane: u64, people: u
     let add = move || -> anyhow::Result<()> {
         let mut admin = Admin::open(&socket)?;
         for (_, name) in to_add {
-            admin.add_account(&AccountAddParams { username: Username::new(&name)?, password: PASSWORD.to_owned() })?;
+            admin.add_account(&AccountAddParams {
+                username: Username::new(&name)?,
+                password: PASSWORD.to_owned(),
+                role: None,
+            })?;
         }
         Ok(())
     };

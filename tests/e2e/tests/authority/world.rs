@@ -1,0 +1,217 @@
+//! A server with everybody who calls, and what they call about.
+
+use std::time::Duration;
+
+use posthouse_e2e::raw::RawSocket;
+use posthouse_e2e::{Device, PASSWORD, Server, Site};
+use posthouse_protocol::{Connect, Method, Token};
+use serde_json::{Value, json};
+use tokio::sync::Mutex;
+
+use super::{OK, Row};
+
+/// Who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A connection without `connect`.
+    Nobody,
+    /// A connection with a token that was valid until its device signed out.
+    Revoked,
+    /// The token of an account that was disabled.
+    Disabled,
+    /// An account that is not in the group.
+    Stranger,
+    /// A member of it.
+    Member,
+    /// Another device of that member.
+    OtherDevice,
+    /// An admin of it.
+    GroupAdmin,
+    /// Its owner.
+    GroupOwner,
+    /// An administrator of the site, who is not in the group.
+    Administrator,
+    /// The site's owner, who is not in it either.
+    Owner,
+}
+
+impl Caller {
+    pub const ALL: [Self; 10] = [
+        Self::Nobody,
+        Self::Revoked,
+        Self::Disabled,
+        Self::Stranger,
+        Self::Member,
+        Self::OtherDevice,
+        Self::GroupAdmin,
+        Self::GroupOwner,
+        Self::Administrator,
+        Self::Owner,
+    ];
+
+    /// Whose device it is.
+    fn account(self) -> &'static str {
+        match self {
+            Self::Nobody | Self::Revoked | Self::Stranger => "stan",
+            Self::Disabled => "dora",
+            Self::Member | Self::OtherDevice => "mia",
+            Self::GroupAdmin => "adam",
+            Self::GroupOwner => "olga",
+            Self::Administrator => "ida",
+            Self::Owner => "sita",
+        }
+    }
+}
+
+/// What a call is about: nothing that another cell knows.
+pub struct Cell {
+    group_id: u64,
+    /// Of a device of the group's member.
+    pub token: Token,
+    /// A member of the site.
+    pub account_id: u64,
+    pub username: String,
+    /// Somebody's.
+    pub device_id: u64,
+    pub invite_id: u64,
+    pub code: String,
+    /// A name that nothing has yet.
+    pub fresh: String,
+}
+
+impl Cell {
+    /// Parameters about the group.
+    pub fn group(&self, more: &Value) -> Value {
+        let mut params = more.clone();
+        params["conversation_id"] = self.group_id.into();
+        params
+    }
+}
+
+pub struct World {
+    pub server: Server,
+    /// As [`Caller::ALL`]; nobody's is none.
+    tokens: Vec<Token>,
+    device_id: u64,
+    /// The group's owner and the site's, by devices of their own.
+    group_owner: Mutex<RawSocket>,
+    owner: Mutex<RawSocket>,
+    cells: Mutex<u64>,
+    _site: Site,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let names = ["sita", "olga", "adam", "mia", "max", "stan", "eve", "dora", "ida"];
+        let (site, server) = Site::with_accounts(&names);
+        let mut tokens = Vec::new();
+        for caller in Caller::ALL {
+            tokens.push(Device::log_in(&server.url(), caller.account()).await.token);
+        }
+        let group_owner = Mutex::new(connected(&server, &Device::log_in(&server.url(), "olga").await.token).await);
+        let owner = Mutex::new(connected(&server, &Device::log_in(&server.url(), "sita").await.token).await);
+        let world = Self { server, tokens, device_id: 0, group_owner, owner, cells: Mutex::new(0), _site: site };
+        let signed_out = connected(&world.server, &world.tokens[1]).await.call(1, "logout", json!({})).await;
+        assert_eq!(signed_out["result"], json!({}), "{signed_out}");
+        let ida = json!({"account_id": world.account("ida").await, "role": "administrator"});
+        call(&world.owner, "accounts.role", &ida).await;
+        call(&world.owner, "accounts.disable", &json!({"account_id": world.account("dora").await})).await;
+        let _max = Device::log_in(&world.server.url(), "max").await;
+        let devices = call(&world.owner, "accounts.devices", &json!({"account_id": world.account("max").await})).await;
+        let device_id = devices["devices"][0]["device_id"].as_u64().expect("a device");
+        Self { device_id, ..world }
+    }
+
+    async fn account(&self, username: &str) -> u64 {
+        let account = call(&self.owner, "accounts.get", &json!({"username": username})).await;
+        account["account_id"].as_u64().expect("an account")
+    }
+
+    /// A group of olga's with adam as admin, mia and max; an account; an invite.
+    pub async fn cell(&self) -> Cell {
+        let number = {
+            let mut cells = self.cells.lock().await;
+            *cells += 1;
+            *cells
+        };
+        let members = json!({"title": "Board", "members": ["adam", "mia", "max"], "history": "all"});
+        let made = call(&self.group_owner, "conversations.create", &members).await;
+        let group_id = made["conversation_id"].as_u64().expect("a group");
+        let admin = json!({"conversation_id": group_id, "member": "adam", "role": "admin"});
+        call(&self.group_owner, "conversations.role", &admin).await;
+        let username = format!("account{number}");
+        let new = json!({"username": username, "password": PASSWORD, "keep_password": true});
+        let account = call(&self.owner, "accounts.create", &new).await;
+        let invite = call(&self.owner, "invites.create", &json!({})).await;
+        Cell {
+            group_id,
+            token: self.tokens[4].clone(),
+            account_id: account["account"]["account_id"].as_u64().expect("an account"),
+            username,
+            device_id: self.device_id,
+            invite_id: invite["invite"]["invite_id"].as_u64().expect("an invite"),
+            code: invite["code"].as_str().expect("a code").to_owned(),
+            fresh: format!("fresh{number}"),
+        }
+    }
+
+    /// All that the cell's group and account are, and who has its fresh name.
+    pub async fn state(&self, cell: &Cell) -> [Value; 6] {
+        let group = cell.group(&json!({}));
+        let account = json!({"account_id": cell.account_id});
+        [
+            call(&self.group_owner, "conversations.get", &group).await,
+            call(&self.group_owner, "conversations.members", &group).await,
+            call(&self.group_owner, "history", &group).await,
+            call(&self.owner, "accounts.get", &account).await,
+            call(&self.owner, "accounts.devices", &account).await,
+            call(&self.owner, "accounts.search", &json!({"query": cell.fresh})).await,
+        ]
+    }
+
+    /// A connection of the caller, and how its `connect` was refused, where it was.
+    pub async fn open(&self, caller: Caller) -> Result<RawSocket, Value> {
+        let mut socket = RawSocket::open(self.server.address()).await;
+        if caller == Caller::Nobody {
+            return Ok(socket);
+        }
+        let place = Caller::ALL.iter().position(|other| *other == caller).expect("all are there");
+        let answer = socket.call(0, "connect", json!({"token": self.tokens[place]})).await;
+        if answer.get("error").is_some() { Err(answer) } else { Ok(socket) }
+    }
+
+    /// What the caller gets.
+    pub async fn got(&self, row: &Row, cell: &Cell, caller: Caller) -> String {
+        let answer = match self.open(caller).await {
+            Ok(mut socket) => socket.call(1, row.method, (row.params)(cell)).await,
+            // What needs no session can be had without one, by this caller as by anybody.
+            Err(_) if row.gets[0] == OK && row.method != Connect::NAME => {
+                let mut socket = self.open(Caller::Nobody).await.expect("anybody may come");
+                socket.call(1, row.method, (row.params)(cell)).await
+            }
+            Err(refused) => refused,
+        };
+        answer["error"]["code"].as_str().unwrap_or(OK).to_owned()
+    }
+}
+
+async fn connected(server: &Server, token: &Token) -> RawSocket {
+    let mut socket = RawSocket::open(server.address()).await;
+    let answer = socket.call(0, "connect", json!({"token": token})).await;
+    assert!(answer.get("result").is_some(), "{answer}");
+    socket
+}
+
+/// What somebody who may gets, once the server has time.
+async fn call(socket: &Mutex<RawSocket>, method: &str, params: &Value) -> Value {
+    loop {
+        let mut answer = socket.lock().await.call(1, method, params.clone()).await;
+        match answer["error"]["retry_after_ms"].as_u64() {
+            Some(wait) => tokio::time::sleep(Duration::from_millis(wait)).await,
+            None => {
+                assert!(answer.get("result").is_some(), "{method} {params}: {answer}");
+                return answer["result"].take();
+            }
+        }
+    }
+}
