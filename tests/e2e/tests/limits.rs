@@ -25,6 +25,10 @@ async fn a_full_pipeline_is_answered_and_its_sends_keep_their_order() {
     let mut answered = Vec::new();
     while answered.len() < requests_len(count) {
         let answer = socket.next_text().await.expect("an answer to each request");
+        if answer.get("event").is_some() {
+            // That the conversation was made: the fan-out may come to it behind the answer.
+            continue;
+        }
         let (id, seq) = (answer["id"].as_u64().expect("an id"), answer["result"]["seq"].as_u64().expect("a seq"));
         assert_eq!(id, seq, "the order of sending is the order of the conversation");
         answered.push(id);
