@@ -95,6 +95,11 @@ impl Dialect {
         }
     }
 
+    /// The relay's message with a number in its text, to all other members of a group.
+    pub fn cast(id: u64, group: u64, number: u64) -> Utf8Bytes {
+        format!("cast {id} {group} {}", text(number)).into()
+    }
+
     /// Reads a frame.
     ///
     /// # Errors
@@ -133,7 +138,8 @@ fn read_server(frame: &str) -> anyhow::Result<Heard> {
     let fields: Frame = serde_json::from_str(frame)?;
     if let (Some("message"), Some(data)) = (fields.event, fields.data) {
         let message: Message = serde_json::from_str(data.get())?;
-        return heard(&message);
+        // What the server says itself about a group is nobody's message.
+        return if message.client_msg_id.is_some() { heard(&message) } else { Ok(Heard::Other) };
     }
     Ok(match (fields.id, fields.error) {
         (_, Some(error)) => Heard::Refused(format!("{:?}: {}", error.code, error.message)),

@@ -42,9 +42,11 @@ const fn at_least(name: &'static str, bound: f64, aim: f64) -> Limit {
 }
 
 /// The limits of all figures that have one.
-const LIMITS: [Limit; 10] = [
+const LIMITS: [Limit; 12] = [
     at_most("pairs_cpu_multiple", 2.4, 2.0),
     at_least("pairs_rate_multiple", 0.40, 0.50),
+    at_most("fan_out_100_cpu_multiple", 1.4, 1.1),
+    at_most("fan_out_1000_cpu_multiple", 1.4, 1.1),
     at_most("reconnect_cpu_multiple", 2.0, 1.5),
     at_most("crowd_back_multiple", 1.7, 1.1),
     at_most("idle_memory", 8.0, 4.0),

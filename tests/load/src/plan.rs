@@ -10,6 +10,8 @@ pub struct Plan {
     pub people: u64,
     /// Pairs that write to each other in the closed loop.
     pub pairs: u64,
+    /// Members of the groups that one of them writes to.
+    pub group_sizes: [usize; 2],
     /// Length of a closed loop, after [`Plan::warm_up`].
     pub closed_loop: Duration,
     /// What is not counted at the beginning of a load.
@@ -45,6 +47,7 @@ impl Plan {
             rounds: 3,
             people: 4_000,
             pairs: 500,
+            group_sizes: [100, 1_000],
             closed_loop: Duration::from_secs(8),
             warm_up: Duration::from_secs(2),
             reconnect_lanes: 32,
@@ -68,6 +71,7 @@ impl Plan {
             rounds: 1,
             people: 16,
             pairs: 4,
+            group_sizes: [4, 16],
             closed_loop: moment,
             warm_up: moment / 5,
             reconnect_lanes: 4,

@@ -2,6 +2,7 @@
 
 mod article;
 mod crowd;
+mod fan_out;
 mod open_loop;
 mod pairs;
 mod reconnect;
@@ -12,7 +13,7 @@ use crate::bench::Bench;
 use crate::figure::Figure;
 
 /// All of them, in the order in which they run.
-pub const NAMES: [&str; 7] = ["pairs", "reconnect", "crowd", "open_loop", "article", "start", "writes"];
+pub const NAMES: [&str; 8] = ["pairs", "fan_out", "reconnect", "crowd", "open_loop", "article", "start", "writes"];
 
 /// Runs one.
 ///
@@ -24,6 +25,7 @@ pub const NAMES: [&str; 7] = ["pairs", "reconnect", "crowd", "open_loop", "artic
 pub async fn run(name: &str, bench: &Bench) -> anyhow::Result<Vec<Figure>> {
     match name {
         "pairs" => pairs::run(bench).await,
+        "fan_out" => fan_out::run(bench).await,
         "reconnect" => reconnect::run(bench).await,
         "crowd" => crowd::run(bench).await,
         "open_loop" => open_loop::run(bench).await,
