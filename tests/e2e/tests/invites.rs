@@ -1,5 +1,7 @@
 //! Invites and imports: how many people get their accounts.
 
+use std::time::Duration;
+
 use posthouse_client::{Client, ClientError};
 use posthouse_e2e::terminal::Terminal;
 use posthouse_e2e::wait::{BOUND, within};
@@ -67,7 +69,7 @@ async fn an_expired_or_revoked_invite_and_one_of_a_member_are_refused() {
     assert_eq!(refusal(accept(&server, &revoked, "emil").await).code, ErrorCode::InviteInvalid);
     let expired = async {
         while !open_invites(&anna).await.is_empty() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(BOUND, expired).await.expect("it expires");
