@@ -158,9 +158,9 @@ fn an_account_list_is_imported_whole_and_again_without_harm() {
     let path = file.display().to_string();
     let import = ["user", "import", "--admin-socket", &socket, &path];
     std::fs::write(&file, "anna:correct horse\n\nben:correct horse,王小明:correct horse\r\n").expect("a list");
-    assert_eq!(terminal.run(&import).ok(), "3 accounts made, 0 were there already.");
+    assert_eq!(terminal.run(&import).ok(), "Accounts made: 3; there already: 0.");
     std::fs::write(&file, "anna:another password,carl:correct horse").expect("a list");
-    assert_eq!(terminal.run(&import).ok(), "1 accounts made, 1 were there already.");
+    assert_eq!(terminal.run(&import).ok(), "Accounts made: 1; there already: 1.");
     for name in ["anna", "王小明", "carl"] {
         logged_in(&site, &server, name).run(&["conversations"]).ok();
     }

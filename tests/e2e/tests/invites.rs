@@ -109,13 +109,13 @@ fn a_chinese_spreadsheet_is_imported_once_after_a_dry_run_that_changes_nothing()
     let file = file.display().to_string();
     for _ in 0..2 {
         let said = anna.run(&["account", "import", "--dry-run", &file]).ok();
-        assert_eq!(said, "2 accounts would be made, 0 are there already.");
+        assert_eq!(said, "Accounts that would be made: 2; there already: 0.");
     }
     let said = anna.run(&["account", "import", &file]).ok();
     let lines: Vec<_> = said.lines().collect();
     let password = lines[0].strip_prefix("wxm  王小明  Password: ").expect("a made-up password");
-    assert_eq!(lines[1..], ["lihua  李华", "2 accounts made, 0 were there already."]);
-    assert_eq!(anna.run(&["account", "import", &file]).ok(), "0 accounts made, 2 were there already.");
+    assert_eq!(lines[1..], ["lihua  李华", "Accounts made: 2; there already: 0."]);
+    assert_eq!(anna.run(&["account", "import", &file]).ok(), "Accounts made: 0; there already: 2.");
     assert_eq!(anna.run(&["account", "search", "王"]).ok(), "wxm  王小明");
 
     // Each can log in once the password is their own.

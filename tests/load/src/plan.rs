@@ -41,7 +41,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What the figures ask for.
+    /// What the figures of README.md are measured with.
     pub fn full() -> Self {
         Self {
             rounds: 3,

@@ -172,7 +172,7 @@ impl Output {
 
     pub fn would_import(self, new: u32, unchanged: u32) {
         match self {
-            Self::Text => say(&format!("{new} accounts would be made, {unchanged} are there already.")),
+            Self::Text => say(&format!("Accounts that would be made: {new}; there already: {unchanged}.")),
             Self::Json => say(&json!({ "new": new, "unchanged": unchanged, "dry_run": true }).to_string()),
         }
     }
@@ -208,7 +208,7 @@ impl Output {
 
     pub fn imported<N: serde::Serialize + std::fmt::Display>(self, made: N, kept: N) {
         match self {
-            Self::Text => say(&format!("{made} accounts made, {kept} were there already.")),
+            Self::Text => say(&format!("Accounts made: {made}; there already: {kept}.")),
             Self::Json => say(&json!({ "made": made, "kept": kept }).to_string()),
         }
     }
