@@ -9,8 +9,8 @@ mod room;
 use std::collections::BTreeMap;
 
 use posthouse_protocol::{
-    Account, Body, ClientMsgId, Conversation, ConversationId, Event, HistoryResult, Message, SendParams, SendResult,
-    Seq,
+    Account, Body, ClientMsgId, Conversation, ConversationId, Event, HistoryResult, Message, Reacted, Reaction, SendParams,
+    SendResult, Seq, limits,
 };
 
 pub use room::{Outgoing, OutgoingState, Place, Room};
@@ -65,6 +65,10 @@ impl View {
                 self.rooms.remove(&removed.conversation_id);
                 None
             }
+            Event::MessageEdited(_) | Event::MessageRecalled(_) | Event::Reaction(_) => {
+                self.change(event);
+                None
+            }
             Event::AccountUpdated(_) | Event::Restarting(_) => None,
         };
         // What comes again is listed once it is whole.
@@ -83,6 +87,30 @@ impl View {
             room.mark_read();
         }
         room.conversation().is_none().then_some(id)
+    }
+
+    /// Something happened to a message that may be held.
+    fn change(&mut self, event: &Event) {
+        let (id, seq) = match event {
+            Event::MessageEdited(edited) => (edited.conversation_id, edited.seq),
+            Event::MessageRecalled(recalled) => (recalled.conversation_id, recalled.seq),
+            Event::Reaction(reacted) => (reacted.conversation_id, reacted.seq),
+            _ => return,
+        };
+        let Some(message) = self.rooms.get_mut(&id).and_then(|room| room.message_mut(seq)) else { return };
+        match event {
+            Event::MessageEdited(edited) => {
+                message.body = edited.body.clone();
+                message.edited_ts = Some(edited.edited_ts);
+            }
+            Event::MessageRecalled(recalled) => {
+                message.body = Body::Recalled { by: recalled.by, ts: recalled.ts };
+                (message.reply_to, message.mentions, message.edited_ts) = (None, None, None);
+                message.reactions.clear();
+            }
+            Event::Reaction(reacted) => react(&mut message.reactions, reacted),
+            _ => {}
+        }
     }
 
     /// A page of older messages came: the newest ones, or those before the oldest that was held.
@@ -186,6 +214,24 @@ impl View {
     pub fn is_mine(&self, message: &Message) -> bool {
         self.me.as_ref().is_some_and(|me| me.account_id == message.sender.account_id)
     }
+}
+
+/// Puts a reaction into a message's list: its count is told with it, so that one that comes twice does nothing.
+fn react(reactions: &mut Vec<Reaction>, reacted: &Reacted) {
+    let who = reacted.account.account_id;
+    let at = reactions.iter().position(|reaction| reaction.emoji == reacted.emoji).unwrap_or_else(|| {
+        reactions.push(Reaction { emoji: reacted.emoji.clone(), count: 0, accounts: Vec::new() });
+        reactions.len() - 1
+    });
+    let reaction = &mut reactions[at];
+    reaction.count = reacted.count;
+    reaction.accounts.retain(|account| *account != who);
+    if reacted.added {
+        reaction.accounts.push(who);
+        reaction.accounts.sort_unstable();
+        reaction.accounts.truncate(limits::REACTION_ACCOUNTS_SHOWN);
+    }
+    reactions.retain(|reaction| reaction.count > 0);
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ConversationAdded, ConversationRemoved, ConversationUpdated, Cursor, Message, Profile};
+use crate::{
+    ConversationAdded, ConversationRemoved, ConversationUpdated, Cursor, Message, MessageEdited, MessageRecalled,
+    Profile, Reacted,
+};
 
 /// An event with its place in the stream. What is durable has one and can be had again by `sync`; what is
 /// not is lost with the connection.
@@ -24,6 +27,12 @@ pub struct Push {
 pub enum Event {
     /// A message of one of the account's conversations, after it became durable.
     Message(Message),
+    /// What a message says has changed.
+    MessageEdited(MessageEdited),
+    /// A message says nothing any more.
+    MessageRecalled(MessageRecalled),
+    /// Somebody has added a reaction to a message, or taken it away.
+    Reaction(Reacted),
     /// The account is in a conversation from now on.
     ConversationAdded(ConversationAdded),
     /// A group's title or settings have changed, or the account's role in it.

@@ -11,6 +11,25 @@ pub const NUMBER_MAX: u64 = (1 << 53) - 1;
 /// Longest text of a message, in bytes of UTF-8: some four printed pages.
 pub const TEXT_LEN_MAX: usize = 16 * 1024;
 
+/// How often a message can be edited.
+pub const EDITS_MAX: u32 = 20;
+
+/// For so many hours at least its author can recall a message. Counted in the server's running time, as all that
+/// expires: no jump of the clock ends it early.
+pub const RECALL_WINDOW_HOURS: u64 = 24;
+
+/// Most different emoji under one message.
+pub const REACTIONS_MAX: usize = 20;
+
+/// Longest emoji of a reaction, in bytes: a family of four with joiners and skin tones has 41.
+pub const EMOJI_LEN_MAX: usize = 64;
+
+/// Accounts that a message names for each of its reactions; the rest are only counted.
+pub const REACTION_ACCOUNTS_SHOWN: usize = 10;
+
+/// Most accounts that a message mentions one by one.
+pub const MENTIONS_MAX: usize = 50;
+
 /// Longest `client_msg_id`, in bytes; a UUID has 36.
 pub const CLIENT_MSG_ID_LEN_MAX: usize = 64;
 

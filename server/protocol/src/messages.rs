@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::method::methods;
-use crate::{Account, ClientMsgId, ConversationId, MessageId, Seq, SystemBody, TimestampMs};
+use crate::{Account, AccountId, ClientMsgId, ConversationId, MessageId, Reaction, Seq, SystemBody, TimestampMs};
 
 methods! {
     /// Sends a message. The answer comes after it is on the disk, and not before.
@@ -31,6 +31,30 @@ pub struct Message {
     pub client_msg_id: Option<ClientMsgId>,
     /// What it says.
     pub body: Body,
+    /// The message of the same conversation that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+    /// Whom it calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mentions: Option<Mentions>,
+    /// When it got the text that it has now, if that is not its first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_ts: Option<TimestampMs>,
+    /// What others have put under it, in the order in which each emoji came first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reactions: Vec<Reaction>,
+}
+
+/// Whom a message calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mentions {
+    /// Members of the conversation, up to [`crate::limits::MENTIONS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<AccountId>,
+    /// All members.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
 }
 
 impl Message {
@@ -38,7 +62,7 @@ impl Message {
     pub fn text(&self) -> Option<&str> {
         match &self.body {
             Body::Text { text } => Some(text),
-            Body::System(_) | Body::Unknown(_) => None,
+            Body::Recalled { .. } | Body::System(_) | Body::Unknown(_) => None,
         }
     }
 }
@@ -52,6 +76,13 @@ pub enum Body {
     Text {
         /// What was written.
         text: String,
+    },
+    /// Nothing any more: it was recalled, and what it said is erased.
+    Recalled {
+        /// By whom.
+        by: AccountId,
+        /// When.
+        ts: TimestampMs,
     },
     /// What happened to a group, in its place among what was said.
     System(SystemBody),
@@ -100,6 +131,19 @@ pub struct SendParams {
     pub client_msg_id: ClientMsgId,
     /// What it says.
     pub body: NewBody,
+    /// A message of the same conversation that the sender can see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<MessageId>,
+    /// Whom it calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mentions: Option<Mentions>,
+}
+
+impl SendParams {
+    /// A text that answers nothing and calls nobody.
+    pub fn text(conversation_id: ConversationId, client_msg_id: ClientMsgId, text: impl Into<String>) -> Self {
+        Self { conversation_id, client_msg_id, body: NewBody::text(text), reply_to: None, mentions: None }
+    }
 }
 
 /// Result of `send`: the message is on the disk.

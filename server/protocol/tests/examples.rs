@@ -8,7 +8,7 @@ use posthouse_protocol::{
     ConversationsAdd, ConversationsCreate, ConversationsDirect, ConversationsGet, ConversationsLeave,
     ConversationsList, ConversationsMembers, ConversationsRemove, ConversationsRole, ConversationsUpdate, DevicesList,
     DevicesRevoke, ErrorCode, History, Incoming, InvitesAccept, InvitesCreate, InvitesList, InvitesRevoke, Login,
-    Logout, Method, PasswordChange, Ping, Pushed, RequestHead, RequestId, Send, Sync, admin,
+    Logout, MessagesEdit, MessagesReact, MessagesRecall, MessagesVersions, Method, PasswordChange, Ping, Pushed, RequestHead, RequestId, Send, Sync, admin,
 };
 use serde_json::Value;
 
@@ -46,6 +46,10 @@ fn methods() -> HashMap<&'static str, Checks> {
         checks::<ConversationsRole>(),
         checks::<ConversationsLeave>(),
         checks::<Send>(),
+        checks::<MessagesEdit>(),
+        checks::<MessagesVersions>(),
+        checks::<MessagesReact>(),
+        checks::<MessagesRecall>(),
         checks::<Sync>(),
         checks::<History>(),
         checks::<Ping>(),

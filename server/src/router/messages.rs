@@ -1,7 +1,7 @@
 //! Sending and reading messages.
 
 use posthouse_protocol::{
-    ErrorBody, History, HistoryParams, HistoryResult, NewBody, Send, SendParams, SendResult, limits,
+    ErrorBody, History, HistoryParams, HistoryResult, Mentions, NewBody, Send, SendParams, SendResult, limits,
 };
 use serde_json::value::RawValue;
 
@@ -14,9 +14,10 @@ impl Ordered for Send {
 
     fn command(caller: Caller, params: SendParams) -> Result<MessageAppend, ErrorBody> {
         check_body(&params.body)?;
-        let SendParams { conversation_id, client_msg_id, body } = params;
+        let SendParams { conversation_id, client_msg_id, body, reply_to, mentions } = params;
+        let mentions = mentions.map(check_mentions).transpose()?.flatten();
         let Caller { account_id: sender, origin } = caller;
-        Ok(MessageAppend { sender, origin, conversation_id, client_msg_id, body })
+        Ok(MessageAppend { sender, origin, conversation_id, client_msg_id, body, reply_to, mentions })
     }
 
     fn result(output: SendResult) -> SendResult {
@@ -43,10 +44,20 @@ impl Read for History {
     }
 }
 
-fn check_body(body: &NewBody) -> Result<(), ErrorBody> {
+pub(super) fn check_body(body: &NewBody) -> Result<(), ErrorBody> {
     let NewBody::Text { text } = body;
     if text.is_empty() || text.len() > limits::TEXT_LEN_MAX {
         return Err(invalid(format!("text: 1 to {} bytes, not {}", limits::TEXT_LEN_MAX, text.len())));
     }
     Ok(())
+}
+
+/// Each account once, in ascending order; nothing where nobody is mentioned.
+fn check_mentions(mut mentions: Mentions) -> Result<Option<Mentions>, ErrorBody> {
+    mentions.accounts.sort_unstable();
+    mentions.accounts.dedup();
+    if mentions.accounts.len() > limits::MENTIONS_MAX {
+        return Err(invalid(format!("mentions: at most {} accounts", limits::MENTIONS_MAX)));
+    }
+    Ok((mentions.all || !mentions.accounts.is_empty()).then_some(mentions))
 }

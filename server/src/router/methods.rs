@@ -5,7 +5,7 @@ use posthouse_protocol::{
     AccountsMe, AccountsReset, AccountsRole, AccountsSearch, AccountsSignOut, AccountsUpdate, Connect,
     ConversationsAdd, ConversationsCreate, ConversationsDirect, ConversationsGet, ConversationsLeave,
     ConversationsList, ConversationsMembers, ConversationsRemove, ConversationsRole, ConversationsUpdate, DevicesList,
-    DevicesRevoke, History, InvitesAccept, InvitesCreate, InvitesList, InvitesRevoke, Login, Logout, PasswordChange,
+    DevicesRevoke, History, InvitesAccept, InvitesCreate, InvitesList, InvitesRevoke, Login, Logout, MessagesEdit, MessagesReact, MessagesRecall, MessagesVersions, PasswordChange,
     Ping, Send, Sync,
 };
 
@@ -18,6 +18,10 @@ const METHODS: &[Entry] = &[
     open::<Connect>(),
     read::<Sync>(),
     read::<History>(),
+    ordered::<MessagesReact>(),
+    ordered::<MessagesEdit>(),
+    ordered::<MessagesRecall>(),
+    read::<MessagesVersions>(),
     open::<Login>(),
     read::<ConversationsList>(),
     read::<ConversationsGet>(),

@@ -10,6 +10,7 @@ mod accounts;
 mod call;
 mod conversations;
 mod devices;
+mod edits;
 mod groups;
 mod import;
 mod invites;
@@ -140,14 +141,22 @@ fn refused(refusal: Refusal) -> ErrorBody {
         | Refusal::NoSuchDevice
         | Refusal::NoSuchInvite
         | Refusal::NoSuchMember
+        | Refusal::NoSuchMessage
         | Refusal::Departed => ErrorCode::NotFound,
-        Refusal::Forbidden | Refusal::LastOwner | Refusal::NotAllowed | Refusal::EverybodyStays => ErrorCode::Forbidden,
+        Refusal::Forbidden
+        | Refusal::LastOwner
+        | Refusal::NotAllowed
+        | Refusal::EverybodyStays
+        | Refusal::NotTheAuthor
+        | Refusal::RecallLate => ErrorCode::Forbidden,
         Refusal::AccountDisabled => ErrorCode::AccountDisabled,
         Refusal::PasswordChanged => ErrorCode::LoginFailed,
         Refusal::InviteInvalid => ErrorCode::InviteInvalid,
-        Refusal::NotAGroup | Refusal::Oneself => ErrorCode::InvalidParams,
-        Refusal::GroupFull | Refusal::TooManyInvites => ErrorCode::LimitReached,
-        Refusal::ClientMsgIdUsed => ErrorCode::Conflict,
+        Refusal::NotAGroup | Refusal::Oneself | Refusal::MentionedStranger => ErrorCode::InvalidParams,
+        Refusal::GroupFull | Refusal::TooManyInvites | Refusal::EditedOften | Refusal::ManyReactions => {
+            ErrorCode::LimitReached
+        }
+        Refusal::ClientMsgIdUsed | Refusal::Recalled => ErrorCode::Conflict,
     };
     ErrorBody::new(code, refusal.to_string())
 }

@@ -2,7 +2,7 @@
 //!
 //! What an account is no member of does not exist for it: the answer is the same, word for word.
 
-use posthouse_protocol::{AccountId, AccountRole, AccountStatus, ConversationId, MemberRole};
+use posthouse_protocol::{AccountId, AccountRole, AccountStatus, Body, ConversationId, MemberRole, Mentions, Message};
 
 use super::command::Refusal;
 use super::state::{Conversation, GroupState, Standing, State};
@@ -142,4 +142,37 @@ pub(super) fn leaves_an_owner(state: &State, account_id: AccountId) -> Result<()
     let is_one = state.standings.get(&account_id).is_some_and(is_owner);
     let others = state.standings.iter().any(|(other, standing)| *other != account_id && is_owner(standing));
     if is_one && !others { Err(Refusal::LastOwner) } else { Ok(()) }
+}
+
+/// Who may recall what somebody wrote: its author, until it is late, and at any time the owner and admins of the
+/// group.
+pub(super) fn may_recall(
+    state: &State,
+    account_id: AccountId,
+    message: &Message,
+    is_late: bool,
+) -> Result<(), Refusal> {
+    if matches!(message.body, Body::System(_)) {
+        return Err(Refusal::NotTheAuthor);
+    }
+    if as_admin(state, account_id, message.conversation_id).is_ok() {
+        return Ok(());
+    }
+    match (message.sender.account_id == account_id, is_late) {
+        (false, _) => Err(Refusal::NotTheAuthor),
+        (true, true) => Err(Refusal::RecallLate),
+        (true, false) => Ok(()),
+    }
+}
+
+/// Under whose names a message's mentions are kept; all members together have the number 0.
+pub(super) fn mentioned(mentions: &Mentions) -> impl Iterator<Item = AccountId> + '_ {
+    mentions.accounts.iter().copied().chain(mentions.all.then_some(AccountId(0)))
+}
+
+/// Whom a message may call: members.
+pub(super) fn may_mention(state: &State, conversation_id: ConversationId, mentions: &Mentions) -> Result<(), Refusal> {
+    let conversation = state.conversations.get(&conversation_id).ok_or(Refusal::NoSuchConversation)?;
+    let is_member = |account: &AccountId| conversation.members.binary_search(account).is_ok();
+    if mentions.accounts.iter().all(is_member) { Ok(()) } else { Err(Refusal::MentionedStranger) }
 }

@@ -296,6 +296,8 @@ async fn send(
         conversation_id,
         client_msg_id: client_msg_id.clone(),
         body: NewBody::text("x".repeat((count * 911) % 9000 + 1)),
+        reply_to: None,
+        mentions: None,
     };
     store.write(append).await.expect("stored").expect("not refused");
     disk.do_event(Event::Acknowledged(client_msg_id));

@@ -66,6 +66,18 @@ fn count(tables: &mut Tables<'_>, elapsed: Duration) -> Result<u64, redb::Error>
     Ok(hour)
 }
 
+/// The last record that is older than so many hours of serving, read at any time.
+pub(super) fn older_than(
+    meta: &impl ReadableTable<&'static str, u64>,
+    table: &impl ReadableTable<u64, u64>,
+    hours: u64,
+) -> Result<u64, redb::Error> {
+    let hour = meta.get("served_ms")?.map_or(0, |served| served.value()) / HOUR_MS;
+    // What came at the end of an hour is not yet so old as its beginning: one hour more.
+    let Some(oldest) = hour.checked_sub(hours + 1) else { return Ok(0) };
+    Ok(table.range(..=oldest)?.next_back().transpose()?.map_or(0, |(_, gseq)| gseq.value()))
+}
+
 /// The last record that is older than what is kept. Forgets the hours before.
 fn horizon(tables: &mut Tables<'_>, hour: u64) -> Result<u64, redb::Error> {
     // What came at the end of an hour is not yet so old as its beginning: one hour more.

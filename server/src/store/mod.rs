@@ -43,7 +43,8 @@ use command::GroupsLeave;
 pub use command::{
     AccountAdd, AccountDepart, AccountDisable, AccountEnable, AccountImport, AccountRename, AccountReset,
     AccountRoleSet, By, DeviceAdd, DeviceUsed, DevicesRevoke, DirectOpen, EverybodyFill, EverybodyOpen, GroupCreate,
-    GroupLeave, GroupRole, GroupUpdate, InviteAccept, InviteAdd, InviteRevoke, MemberRemove, MembersAdd, MessageAppend,
+    GroupLeave, GroupRole, GroupUpdate, InviteAccept, InviteAdd, InviteRevoke, MemberRemove, MembersAdd, MessageAppend, MessageEdit,
+    MessageReact, MessageRecall,
     NewAccount, PasswordSet, Refusal, Revoked, Write,
 };
 pub use committed::Committed;
@@ -59,6 +60,7 @@ mod crash_tests;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+mod edits_tests;
 mod model_groups;
 #[cfg(test)]
 mod model_tests;

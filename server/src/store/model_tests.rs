@@ -2,7 +2,7 @@
 //!
 //! `POSTHOUSE_TEST_SEED` repeats a run.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,6 +11,9 @@ use posthouse_protocol::{
     Username,
 };
 use serde_json::Value;
+
+#[path = "model_edits.rs"]
+mod edits;
 
 use super::command::{Decision, Group, NewRecord};
 use super::crash_tests::{Random, seed};
@@ -125,6 +128,12 @@ pub struct Model {
     pub members: Vec<Membership>,
     pub conversations: Vec<ConversationId>,
     pub groups: HashMap<ConversationId, GroupModel>,
+    /// Of what people sent and nobody else changed.
+    authors: HashMap<u64, AccountId>,
+    /// Record → the message that it is about.
+    about: HashMap<u64, u64>,
+    /// Message, emoji, account.
+    reactions: BTreeSet<(u64, String, AccountId)>,
 }
 
 impl Model {
@@ -155,6 +164,12 @@ impl Model {
     }
 
     fn sees(&self, account: AccountId, record: &Known) -> bool {
+        let about =
+            self.about.get(&record.gseq).and_then(|message| self.records.iter().find(|one| one.gseq == *message));
+        self.covers(account, record) && about.is_none_or(|message| self.covers(account, message))
+    }
+
+    fn covers(&self, account: AccountId, record: &Known) -> bool {
         match record.audience {
             Audience::Site => true,
             Audience::Account(owner) => owner == account,
@@ -163,6 +178,18 @@ impl Model {
                     && intervals.iter().any(|(from, to)| (*from..=*to).contains(&record.gseq))
             }),
         }
+    }
+
+    /// What each message has under it: emoji and how many accounts.
+    fn counts(&self, message: u64) -> Vec<(String, u64)> {
+        let mut counts: Vec<(String, u64)> = Vec::new();
+        for (_, emoji, _) in self.reactions.iter().filter(|(of, ..)| *of == message) {
+            match counts.iter_mut().find(|(known, _)| known == emoji) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((emoji.clone(), 1)),
+            }
+        }
+        counts
     }
 
     /// Numbers and texts of the messages of a conversation that an account may see.
@@ -190,8 +217,15 @@ async fn people(store: &Store) -> Model {
         let username = Username::new(name).expect("a name");
         write(store, AccountAdd::by_machine(username, String::new())).await;
     }
-    let mut model =
-        Model { records: Vec::new(), members: Vec::new(), conversations: Vec::new(), groups: HashMap::new() };
+    let mut model = Model {
+        records: Vec::new(),
+        members: Vec::new(),
+        conversations: Vec::new(),
+        groups: HashMap::new(),
+        authors: HashMap::new(),
+        about: HashMap::new(),
+        reactions: BTreeSet::new(),
+    };
     for (one, other) in [(1, 2), (1, 3), (2, 3), (1, 1), (3, 4)].map(|(a, b)| (AccountId(a), AccountId(b))) {
         let (conversation, _) = write(store, DirectOpen { account_id: one, peer_id: other }).await;
         model.conversations.push(conversation);
@@ -207,12 +241,23 @@ async fn people(store: &Store) -> Model {
 async fn step(store: &Store, model: &mut Model, random: &mut Random, number: u64) {
     let account = AccountId(1 + random.next() % ACCOUNTS);
     let conversation = pick(random, &model.conversations);
+    if random.next().is_multiple_of(4) {
+        return edits::step(store, model, account, random).await;
+    }
     match random.next() % 14 {
         0..=4 => {
             let text = "x".repeat(index(random, 9) * 1000 + 1);
             let client_msg_id = ClientMsgId::new(number.to_string()).expect("short");
             let (body, origin) = (NewBody::text(&text), Origin(0));
-            let append = MessageAppend { sender: account, origin, conversation_id: conversation, client_msg_id, body };
+            let append = MessageAppend {
+                sender: account,
+                origin,
+                conversation_id: conversation,
+                client_msg_id,
+                body,
+                reply_to: None,
+                mentions: None,
+            };
             let sent = store.write(append).await.expect("stored");
             assert_eq!(
                 sent.as_ref().map(|_| ()).map_err(|refusal| *refusal),
@@ -220,6 +265,7 @@ async fn step(store: &Store, model: &mut Model, random: &mut Random, number: u64
             );
             let Ok(sent) = sent else { return };
             let audience = Audience::Conversation(conversation);
+            model.authors.insert(sent.message_id.0, account);
             model.records.push(Known { gseq: sent.message_id.0, audience, message: Some((sent.seq.0, text)) });
         }
         5 | 6 => {
@@ -244,6 +290,7 @@ async fn step(store: &Store, model: &mut Model, random: &mut Random, number: u64
             }
             let at = index(random, messages.len());
             let (gseq, message) = (messages[at].gseq, &mut messages[at].message);
+            model.authors.remove(&gseq);
             message.as_mut().expect("it is one").1 = ERASED.to_owned();
             write(store, Erase(gseq)).await;
         }
@@ -259,13 +306,14 @@ async fn step(store: &Store, model: &mut Model, random: &mut Random, number: u64
 fn read_event(event: &str) -> (u64, Option<(u64, String)>) {
     let event: Value = serde_json::from_str(event).expect("JSON");
     let gseq = event["cursor"].as_str().and_then(|cursor| cursor.parse().ok()).expect("a cursor");
-    let text = said(&event["data"]["body"]);
+    let text = (event["event"] == "message").then(|| said(&event["data"]["body"]));
     (gseq, text.map(|text| (event["data"]["seq"].as_u64().expect("a seq"), text)))
 }
 
-/// The text of a body, or what happened.
-fn said(body: &Value) -> Option<String> {
-    body["text"].as_str().or(body["what"].as_str()).map(str::to_owned)
+/// What a body says, or what happened; of one that was recalled nothing is left.
+fn said(body: &Value) -> String {
+    let erased = (body["type"] == "recalled").then_some(ERASED);
+    body["text"].as_str().or(body["what"].as_str()).or(erased).expect("it says something").to_owned()
 }
 
 /// Reads everything behind a random cursor in pages of random sizes, both ways.
@@ -317,6 +365,12 @@ async fn check_history(store: &Store, model: &Model, random: &mut Random, accoun
             let beginning = if is_backwards { candidates.len() - found.len() } else { 0 };
             assert!(found == candidates[beginning..beginning + found.len()], "{account} {conversation} {which:?}");
             assert_eq!(page.has_more, found.len() < candidates.len(), "{account} {conversation} {which:?}");
+            for message in &page.messages {
+                let message: Message = serde_json::from_str(message.get()).expect("a message");
+                let mut counts: Vec<_> = message.reactions.into_iter().map(|one| (one.emoji, one.count)).collect();
+                counts.sort();
+                assert_eq!(counts, model.counts(message.message_id.0), "{}", message.message_id);
+            }
             assert!(found.len() <= limit as usize && (!found.is_empty() || candidates.is_empty()));
         }
     }
@@ -324,7 +378,7 @@ async fn check_history(store: &Store, model: &Model, random: &mut Random, accoun
 
 fn read_message(message: &str) -> (u64, String) {
     let message: Value = serde_json::from_str(message).expect("a message");
-    (message["seq"].as_u64().expect("a seq"), said(&message["body"]).expect("it says something"))
+    (message["seq"].as_u64().expect("a seq"), said(&message["body"]))
 }
 
 /// What each sees of the conversations themselves.

@@ -9,9 +9,10 @@ use posthouse_protocol::{AccountId, ClientMsgId};
 use redb::{Database, ReadOnlyTable, ReadableDatabase};
 
 use super::StoreError;
+use super::expiry;
 use super::record::{Audience, Entry, Malformed, SentName};
 use super::rows::RowKey;
-use super::tables::{LOG, ROWS, SENT, split_stored};
+use super::tables::{HOURS, LOG, META, ROWS, SENT, split_stored};
 
 /// See the module. The writer tells it of every entry ([`Overlay::add`]) and of how far the database has come.
 pub(super) struct Overlay {
@@ -97,6 +98,14 @@ impl Overlay {
         }
         let stored = self.reader()?.rows.get((key.table as u8, &*key.key)).map_err(StoreError::database)?;
         Ok(stored.map(|stored| Bytes::copy_from_slice(stored.value())))
+    }
+
+    /// The last record that is older than this many hours of serving.
+    pub fn served_horizon(&self, hours: u64) -> Result<u64, StoreError> {
+        let txn = self.database.begin_read().map_err(StoreError::database)?;
+        let table = txn.open_table(HOURS).map_err(StoreError::database)?;
+        let meta = txn.open_table(META).map_err(StoreError::database)?;
+        expiry::older_than(&meta, &table, hours).map_err(StoreError::database)
     }
 
     fn reader(&mut self) -> Result<&Reader, StoreError> {

@@ -160,6 +160,53 @@ pub(super) fn decode_message(frame: &[u8]) -> Result<Message, Malformed> {
     }
 }
 
+/// The message in a record's frame, if it is one.
+pub(super) fn known_message(frame: &[u8]) -> Result<Option<Message>, Malformed> {
+    if is_message(frame) { decode_message(frame).map(Some) } else { Ok(None) }
+}
+
+/// Whether a frame is a message, by its beginning: as [`encode_event`] writes it.
+fn is_message(frame: &[u8]) -> bool {
+    let after_cursor = frame.strip_prefix(br#"{"cursor":""#);
+    let digits = after_cursor.map_or(0, |rest| rest.iter().take_while(|byte| byte.is_ascii_digit()).count());
+    after_cursor.is_some_and(|rest| rest[digits..].starts_with(br#"","event":"message","#))
+}
+
+/// The message that a record of a conversation is about, where it is none itself.
+pub(super) fn about(frame: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Head {
+        data: About,
+    }
+    #[derive(Deserialize)]
+    struct About {
+        message_id: Option<u64>,
+    }
+    if is_message(frame) {
+        return None;
+    }
+    serde_json::from_slice::<Head>(frame).ok()?.data.message_id
+}
+
+/// Another content for a message, with those fields of the old frame that this version does not know.
+pub(super) fn with_unknown(gseq: u64, frame: &[u8], before: &Message, after: Message) -> Result<Bytes, Malformed> {
+    type Fields = serde_json::Map<String, serde_json::Value>;
+    #[derive(Deserialize)]
+    struct Frame {
+        data: Fields,
+    }
+    let known: Fields = decode_json("a message", &encode_json(before))?;
+    let mut unknown = decode_json::<Frame>("an event", frame)?.data;
+    unknown.retain(|name, _| !known.contains_key(name));
+    if unknown.is_empty() {
+        return Ok(encode_event(gseq, Event::Message(after)));
+    }
+    let mut data: Fields = decode_json("a message", &encode_json(&after))?;
+    data.extend(unknown);
+    let data = String::from_utf8(encode_json(&data)).map_err(|error| Malformed(error.to_string()))?;
+    Ok(format!(r#"{{"cursor":"{gseq}","event":"message","data":{data}}}"#).into_bytes().into())
+}
+
 /// The frame as it is, for a list of events.
 pub(super) fn raw_event(frame: &[u8]) -> Result<Box<RawValue>, Malformed> {
     decode_json::<&RawValue>("an event", frame).map(RawValue::to_owned)

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use posthouse_protocol::{
-    Account, AccountId, AccountRole, AccountStatus, ConversationId, ConversationKind, DisplayName, HistoryAccess,
-    MemberRole, Profile, TimestampMs, Title, limits,
+    Account, AccountId, AccountRole, AccountStatus, Body, ConversationId, ConversationKind, DisplayName, HistoryAccess,
+    MemberRole, MessageId, Profile, Seq, TimestampMs, Title, limits,
 };
 use serde::{Deserialize, Serialize};
 
@@ -45,11 +45,17 @@ pub(super) enum RowTable {
     AccountName = 16,
     /// SHA-256 of a code → [`InviteRow`]
     Invite = 17,
+    /// message, number → [`VersionRow`]: what it said before
+    Version = 20,
+    /// message, emoji → the accounts that have added it (8 bytes each, big-endian, ascending)
+    Reaction = 21,
+    /// conversation, account, `seq` → nothing: the message there mentions the account; account 0 stands for all
+    Mention = 22,
 }
 
 impl RowTable {
     /// All of them, for reading their numbers.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 11] = [
         Self::Account,
         Self::Username,
         Self::Device,
@@ -58,6 +64,9 @@ impl RowTable {
         Self::Member,
         Self::AccountName,
         Self::Invite,
+        Self::Version,
+        Self::Reaction,
+        Self::Mention,
     ];
 
     pub fn from_number(number: u8) -> Option<Self> {
@@ -174,6 +183,16 @@ pub(super) struct MembershipRow {
     pub entered: u64,
     #[serde(flatten)]
     pub unknown: Unknown,
+}
+
+/// What a message said until it was edited.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct VersionRow {
+    /// Since when.
+    pub ts: TimestampMs,
+    pub body: Body,
+    /// The record of the edit that put another text in its place.
+    pub replaced_by: u64,
 }
 
 impl AccountRow {
@@ -308,6 +327,20 @@ impl RowKey {
 
     pub fn member(conversation: ConversationId, account: AccountId) -> Self {
         Self::new(RowTable::Member, pair_key(conversation.0, account.0))
+    }
+}
+
+impl RowKey {
+    pub fn version(message: MessageId, version: u32) -> Self {
+        Self::new(RowTable::Version, pair_key(message.0, u64::from(version)))
+    }
+
+    pub fn reaction(message: MessageId, emoji: &str) -> Self {
+        Self::new(RowTable::Reaction, [&number_key(message.0), emoji.as_bytes()].concat())
+    }
+
+    pub fn mention(conversation: ConversationId, account: AccountId, seq: Seq) -> Self {
+        Self::new(RowTable::Mention, [pair_key(conversation.0, account.0).as_slice(), &number_key(seq.0)].concat())
     }
 }
 

@@ -3,8 +3,8 @@
 use posthouse_client::{Client, ClientError, Events, ServerUrl, Transport};
 use posthouse_protocol::{
     Account, ClientMsgId, Connect, ConnectParams, ConversationId, ConversationsDirect, ConversationsDirectParams,
-    ErrorBody, Event, History, HistoryParams, Login, LoginParams, Message, NewBody, Push, Send, SendParams, SendResult,
-    Seq, Token, Username,
+    ErrorBody, Event, History, HistoryParams, Login, LoginParams, Message, Push, Send, SendParams, SendResult, Seq,
+    Token, Username,
 };
 
 use crate::PASSWORD;
@@ -68,7 +68,7 @@ impl Device {
         client_msg_id: ClientMsgId,
         text: &str,
     ) -> Result<SendResult, ClientError> {
-        let params = SendParams { conversation_id, client_msg_id, body: NewBody::text(text) };
+        let params = SendParams::text(conversation_id, client_msg_id, text);
         within("answer to send", self.client.call::<Send>(&params)).await
     }
 

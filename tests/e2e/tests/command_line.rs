@@ -39,6 +39,35 @@ fn an_account_is_made_logged_in_and_used_by_the_command_alone() {
 }
 
 #[test]
+fn messages_are_answered_edited_recalled_and_reacted_to_by_their_numbers() {
+    let (site, server) = Site::with_accounts(&["anna", "ben"]);
+    let [anna, ben] = ["anna", "ben"].map(|name| logged_in(&site, &server, name));
+    anna.run(&["send", "ben", "lunhc?"]).ok();
+    let listening = ben.start(&["listen"], "");
+    listening.err.find(|line| line.contains("Listening").then_some(())).expect("it says that it listens");
+    assert_eq!(anna.run(&["edit", "ben", "1", "lunch", "today?"]).ok(), "Edited.");
+    assert_eq!(ben.run(&["react", "anna", "1", "👍"]).ok(), "Added.");
+    assert!(ben.run(&["reply", "anna", "1", "at", "noon"]).ok().starts_with("Sent, number 2 "));
+    anna.run(&["send", "ben", "my password is 1234"]).ok();
+    assert_eq!(anna.run(&["recall", "ben", "3"]).ok(), "Recalled.");
+    let read = ben.run(&["read", "anna"]).ok();
+    let lines: Vec<_> = read.lines().collect();
+    assert!(lines[0].starts_with("1  ") && lines[0].ends_with("  anna: lunch today?  (edited)  👍 1"), "{read}");
+    assert!(lines[1].ends_with("  ben: at noon"), "{read}");
+    assert!(lines[2].ends_with("  anna: (recalled)"), "{read}");
+    let replies = ben.run(&["--json", "read", "anna"]).ok();
+    assert!(replies.lines().nth(1).is_some_and(|line| line.contains(r#""reply_to":"#)), "{replies}");
+    for said in ["1  now: lunch today?", "1  ben: +👍", "3  was recalled"] {
+        listening.out.find(|line| (line == said).then_some(())).expect("it is told as it happens");
+    }
+    let missing = anna.run(&["recall", "ben", "9"]).refused(1);
+    assert_eq!(missing, "posthouse: there is no message 9 in the conversation with ben");
+    anna.run(&["recall", "ben", "2"]).refused(1);
+    assert_eq!(anna.run(&["react", "ben", "1", "👍", "--remove"]).ok(), "Taken away.");
+    server.assert_undisturbed();
+}
+
+#[test]
 fn json_output_is_one_object_a_line_for_every_command() {
     let (site, server) = Site::with_accounts(&["anna", "ben"]);
     let socket = site.admin_socket().display().to_string();

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use posthouse_e2e::random::Random;
 use posthouse_e2e::wait::within;
 use posthouse_e2e::{Device, Server, Site, Stopped, binaries};
-use posthouse_protocol::{ConversationId, History, HistoryParams, Message, NewBody, Send, SendParams, Token, limits};
+use posthouse_protocol::{ConversationId, History, HistoryParams, Message, Send, SendParams, Token, limits};
 
 /// Bytes that are flipped in each of the two databases; `POSTHOUSE_TEST_FLIPS` asks for more.
 const FLIPS: usize = 12;
@@ -223,11 +223,8 @@ async fn lost_pages_of_a_large_database_are_noticed_when_they_are_read_and_the_w
     let notes = anna.direct("anna").await;
     for _ in 0..12 {
         // Six bytes of JSON a character.
-        let params = |_| SendParams {
-            conversation_id: notes,
-            client_msg_id: posthouse_client::new_client_msg_id(),
-            body: NewBody::text("\u{1}".repeat(limits::TEXT_LEN_MAX)),
-        };
+        let params =
+            |_| SendParams::text(notes, posthouse_client::new_client_msg_id(), "\u{1}".repeat(limits::TEXT_LEN_MAX));
         let sends = (0..50).map(params).map(|params| {
             let client = anna.client.clone();
             tokio::spawn(async move { client.call::<Send>(&params).await.expect("the acknowledgement") })

@@ -8,7 +8,7 @@ use posthouse_client::{ClientError, new_client_msg_id};
 use posthouse_e2e::random::Random;
 use posthouse_e2e::wait::until;
 use posthouse_e2e::{Device, Site};
-use posthouse_protocol::{ClientMsgId, ConversationId, Message, NewBody, SendResult};
+use posthouse_protocol::{ClientMsgId, ConversationId, Message, SendResult};
 
 /// How often the server is killed; `POSTHOUSE_TEST_CYCLES` asks for more.
 const CYCLES: usize = 5;
@@ -95,11 +95,8 @@ async fn send_until_killed(
                         let id = new_client_msg_id();
                         Sent { conversation, text: format!("{text} {}", id.as_str()), id, result: None }
                     });
-                    let params = posthouse_protocol::SendParams {
-                        conversation_id: next.conversation,
-                        client_msg_id: next.id.clone(),
-                        body: NewBody::text(next.text.clone()),
-                    };
+                    let params =
+                        posthouse_protocol::SendParams::text(next.conversation, next.id.clone(), next.text.clone());
                     match client.call::<posthouse_protocol::Send>(&params).await {
                         Ok(result) => {
                             next.result = Some(result);

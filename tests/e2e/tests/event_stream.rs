@@ -8,7 +8,7 @@ use posthouse_e2e::raw::RawSocket;
 use posthouse_e2e::terminal::Terminal;
 use posthouse_e2e::wait::within;
 use posthouse_e2e::{Device, PASSWORD, Server, Site};
-use posthouse_protocol::{Event, NewBody, Push, Send, SendParams, close, limits};
+use posthouse_protocol::{Event, Push, Send, SendParams, close, limits};
 use serde_json::json;
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -301,11 +301,7 @@ async fn the_client_library_sends_receives_and_comes_back_after_a_restart_by_eve
     let sends: Vec<_> = (0..100)
         .map(|number| {
             let (client, client_msg_id) = (anna.client.clone(), new_client_msg_id());
-            let params = SendParams {
-                conversation_id: conversation,
-                client_msg_id,
-                body: NewBody::text(format!("{number} 你好")),
-            };
+            let params = SendParams::text(conversation, client_msg_id, format!("{number} 你好"));
             async move { client.call::<Send>(&params).await.expect("the acknowledgement").seq.0 }
         })
         .collect();

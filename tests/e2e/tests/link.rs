@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use posthouse_client::{Inbox, Item, Link, Start, Transport, new_client_msg_id};
 use posthouse_e2e::wait::{until, within};
 use posthouse_e2e::{Device, Server, Site};
-use posthouse_protocol::{ConversationId, Event, Message, MessageId, NewBody, Push, SendParams, SendResult};
+use posthouse_protocol::{ConversationId, Event, Message, MessageId, Push, SendParams, SendResult};
 
 /// Who sends; each to the next one and to the one after.
 const CLIENTS: usize = 20;
@@ -125,11 +125,7 @@ async fn a_link_whose_device_is_logged_out_says_so_and_ends() {
     let (link, mut inbox) = Link::start(server.url(), token, Start::Now);
     assert!(matches!(within("item", inbox.next()).await, Some(Item::LoggedOut)));
     assert!(within("end", inbox.next()).await.is_none());
-    let params = SendParams {
-        conversation_id: ConversationId(1),
-        client_msg_id: new_client_msg_id(),
-        body: NewBody::text("nobody"),
-    };
+    let params = SendParams::text(ConversationId(1), new_client_msg_id(), "nobody");
     within("answer", link.send(params)).await.expect_err("the link has ended");
 }
 
@@ -145,7 +141,7 @@ async fn send_until(
     while acknowledged.load(Ordering::Relaxed) < goal {
         let text = format!("{name} {}", sent.len());
         let client_msg_id = new_client_msg_id();
-        let params = SendParams { conversation_id, client_msg_id, body: NewBody::text(&text) };
+        let params = SendParams::text(conversation_id, client_msg_id, &text);
         let result = within("acknowledgement", link.send(params)).await.expect("the link lasts");
         acknowledged.fetch_add(1, Ordering::Relaxed);
         let sender = name.split(' ').next().unwrap_or_default().to_owned();

@@ -9,6 +9,7 @@ mod chat;
 mod command_line;
 mod damaged_database;
 mod durability;
+mod edits;
 mod event_stream;
 mod group_authority;
 mod group_commands;

@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use posthouse_client::new_client_msg_id;
 use posthouse_e2e::wait::{BOUND, until, within};
 use posthouse_e2e::{Device, Server, Site, binaries};
-use posthouse_protocol::{NewBody, Send, SendParams};
+use posthouse_protocol::{Send, SendParams};
 
 #[test]
 fn the_service_manager_hears_ready_alive_and_stopping() {
@@ -67,8 +67,7 @@ async fn a_server_whose_card_stalls_is_called_alive() {
     let stalled = Stopped::threads(&server, &["store-writer", "store-applier"]);
     let client = anna.client.clone();
     let sending = tokio::spawn(async move {
-        let params =
-            SendParams { conversation_id: notes, client_msg_id: new_client_msg_id(), body: NewBody::text("during") };
+        let params = SendParams::text(notes, new_client_msg_id(), "during");
         client.call::<Send>(&params).await
     });
     manager.forget();

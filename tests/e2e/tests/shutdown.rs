@@ -9,7 +9,7 @@ use posthouse_client::{ClientError, new_client_msg_id};
 use posthouse_e2e::raw::{End, FIN, RawSocket, TEXT, frame};
 use posthouse_e2e::wait::{BOUND, until, within};
 use posthouse_e2e::{Device, Site};
-use posthouse_protocol::{Event, NewBody, Push, Send, SendParams, close, limits};
+use posthouse_protocol::{Event, Push, Send, SendParams, close, limits};
 use serde_json::json;
 
 /// A write that takes longer is stuck. Where it only was slow, the test still holds, for less.
@@ -85,7 +85,7 @@ async fn sends_under_way_at_sigterm_are_answered_or_not_stored_as_acknowledged()
         let client = anna.client.clone();
         let (client_msg_id, text) = (new_client_msg_id(), format!("{number}"));
         sends.push(tokio::spawn(async move {
-            let params = SendParams { conversation_id: notes, client_msg_id, body: NewBody::text(&text) };
+            let params = SendParams::text(notes, client_msg_id, &text);
             let result = client.call::<Send>(&params).await;
             (params, text, result)
         }));

@@ -6,7 +6,7 @@ use posthouse_client::new_client_msg_id;
 use posthouse_e2e::raw::{End, RawSocket};
 use posthouse_e2e::wait::within;
 use posthouse_e2e::{Device, Site};
-use posthouse_protocol::{ConversationId, NewBody, Send, SendParams, close, limits};
+use posthouse_protocol::{ConversationId, Send, SendParams, close, limits};
 use serde_json::json;
 
 /// Enough to fill what the kernel holds for a connection (a few MiB) and the outbox.
@@ -71,7 +71,7 @@ async fn send_and_receive(
 ) {
     let sends = (0..PIPELINE).map(|_| {
         let (client, client_msg_id, text) = (anna.client.clone(), new_client_msg_id(), text.to_owned());
-        let params = SendParams { conversation_id, client_msg_id, body: NewBody::text(text) };
+        let params = SendParams::text(conversation_id, client_msg_id, text);
         tokio::spawn(async move { client.call::<Send>(&params).await.expect("the acknowledgement") })
     });
     for send in sends.collect::<Vec<_>>() {

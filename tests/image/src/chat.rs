@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use posthouse_client::{Client, Events, ServerUrl, new_client_msg_id};
 use posthouse_protocol::{
     Connect, ConnectParams, ConversationsDirect, ConversationsDirectParams, Event, History, HistoryParams,
-    HistoryResult, Login, LoginParams, Message, NewBody, Send, SendParams, SendResult, Seq, Token, Username, limits,
+    HistoryResult, Login, LoginParams, Message, Send, SendParams, SendResult, Seq, Token, Username, limits,
 };
 
 /// An emulated box hashes passwords slowly; a call that takes longer has been lost.
@@ -52,11 +52,7 @@ impl Device {
     /// Sends a text and returns the box's acknowledgement.
     pub async fn send(&self, to: &str, text: &str) -> anyhow::Result<SendResult> {
         let conversation = bounded("conversations.direct", self.client.call::<ConversationsDirect>(&with(to)?)).await?;
-        let params = SendParams {
-            conversation_id: conversation.conversation_id,
-            client_msg_id: new_client_msg_id(),
-            body: NewBody::text(text),
-        };
+        let params = SendParams::text(conversation.conversation_id, new_client_msg_id(), text);
         bounded("send", self.client.call::<Send>(&params)).await
     }
 

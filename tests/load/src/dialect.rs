@@ -6,7 +6,7 @@
 
 use posthouse_client::new_client_msg_id;
 use posthouse_protocol::{
-    Connect, ConnectParams, ConversationId, ErrorBody, Message, NewBody, Request, RequestId, Send, SendParams, Token,
+    Connect, ConnectParams, ConversationId, ErrorBody, Message, Request, RequestId, Send, SendParams, Token,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -84,11 +84,7 @@ impl Dialect {
     pub fn message(self, id: u64, to: u64, number: u64) -> Utf8Bytes {
         match self {
             Self::Server => {
-                let params = SendParams {
-                    conversation_id: ConversationId(to),
-                    client_msg_id: new_client_msg_id(),
-                    body: NewBody::text(text(number)),
-                };
+                let params = SendParams::text(ConversationId(to), new_client_msg_id(), text(number));
                 json(&Request::<Send>::new(RequestId(id), &params))
             }
             Self::Relay => format!("send {id} {to} {}", text(number)).into(),

@@ -6,12 +6,12 @@ use posthouse_client::{
 };
 use posthouse_protocol::{
     Connect, ConnectParams, ConversationsList, ConversationsListParams, ErrorCode, Event, History, HistoryParams,
-    LoginParams, NewBody, Send, SendParams, Username, limits,
+    LoginParams, Send, SendParams, Username, limits,
 };
 
 use super::output::Output;
 use super::target::Target;
-use super::{Command, group, password};
+use super::{Command, group, messages, password};
 use crate::screen;
 
 pub async fn run(command: Command, transport: Transport, output: Output) -> anyhow::Result<()> {
@@ -28,6 +28,10 @@ pub async fn run(command: Command, transport: Transport, output: Output) -> anyh
             }
             screen::run(transport, with).await
         }
+        Command::Edit { which, text } => messages::edit(transport, which, text.join(" "), output).await,
+        Command::Recall { which } => messages::recall(transport, which, output).await,
+        Command::React { which, emoji, remove } => messages::react(transport, which, emoji, !remove, output).await,
+        Command::Reply { which, text } => messages::reply(transport, which, text.join(" "), output).await,
         Command::Listen => listen(transport, output).await,
         Command::Conversations => conversations(transport, output).await,
         _ => unreachable!("it was carried out before"),
@@ -57,7 +61,7 @@ async fn log_in(
 async fn send(transport: Transport, to: &Target, text: String, output: Output) -> anyhow::Result<()> {
     let (client, _events) = connect(transport).await?;
     let conversation_id = to.find(&client).await?;
-    let params = SendParams { conversation_id, client_msg_id: new_client_msg_id(), body: NewBody::text(text) };
+    let params = SendParams::text(conversation_id, new_client_msg_id(), text);
     let sent = client.call::<Send>(&params).await.context("the message was not sent")?;
     output.sent(&sent);
     Ok(())
@@ -111,8 +115,12 @@ async fn listen(transport: Transport, output: Output) -> anyhow::Result<()> {
         };
         match item {
             Some(Item::Event(push)) => {
-                if let Event::Message(message) = push.event {
-                    output.message(&message);
+                match &push.event {
+                    Event::Message(message) => output.message(message),
+                    change @ (Event::MessageEdited(_) | Event::MessageRecalled(_) | Event::Reaction(_)) => {
+                        output.change(change);
+                    }
+                    _ => {}
                 }
             }
             Some(Item::Online) if was_online => output.online_again(),

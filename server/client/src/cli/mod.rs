@@ -4,6 +4,7 @@ mod account;
 mod chat;
 mod device;
 mod group;
+mod messages;
 mod output;
 mod target;
 #[cfg(unix)]
@@ -20,7 +21,7 @@ use output::Output;
 use target::Target;
 
 pub use chat::logged_out;
-pub use words::{NEWER_KIND, happened, title};
+pub use words::{happened, marks, said, title};
 
 /// Said at the end of the help.
 const EXIT_STATUS: &str = "\
@@ -59,6 +60,37 @@ enum Command {
     Send {
         /// A user name, a group's title, or '#number'
         to: Target,
+        /// What; several words become one text
+        #[arg(required = true, num_args = 1..)]
+        text: Vec<String>,
+    },
+    /// Change what one of your messages says
+    Edit {
+        #[command(flatten)]
+        which: messages::Which,
+        /// What it is to say
+        #[arg(required = true, num_args = 1..)]
+        text: Vec<String>,
+    },
+    /// Erase one of your messages
+    Recall {
+        #[command(flatten)]
+        which: messages::Which,
+    },
+    /// Put an emoji under a message
+    React {
+        #[command(flatten)]
+        which: messages::Which,
+        /// Which one
+        emoji: String,
+        /// Take it away instead
+        #[arg(long)]
+        remove: bool,
+    },
+    /// Answer a message
+    Reply {
+        #[command(flatten)]
+        which: messages::Which,
         /// What; several words become one text
         #[arg(required = true, num_args = 1..)]
         text: Vec<String>,

@@ -8,12 +8,12 @@ use jiff::tz::TimeZone;
 use posthouse_client::{ClientError, Login};
 use posthouse_protocol::admin::GroupEverybodyResult;
 use posthouse_protocol::{
-    Account, AccountWithPassword, Body, Conversation, ConversationsCreateResult, Device, ImportError, ImportedAccount,
+    Account, AccountWithPassword, Body, Conversation, ConversationsCreateResult, Device, Event, ImportError, ImportedAccount,
     Invite, InvitesCreateResult, Member, Message, Profile, SendResult, TimestampMs, Title,
 };
 use serde_json::json;
 
-use super::words::{NEWER_KIND, described, happened, names, role_name, title};
+use super::words::{described, happened, marks, names, role_name, said, title};
 use crate::screen::printable;
 
 #[derive(Clone, Copy)]
@@ -41,14 +41,37 @@ impl Output {
         match self {
             Self::Text => {
                 let (time, sender) = (local_time(message.ts), &message.sender.username);
+                let (number, text) = (message.seq, format!("{}{}", said(&message.body), marks(message)));
                 match &message.body {
-                    Body::Text { text } => say(&format!("{time}  {sender}: {}", printable(text))),
-                    Body::System(what) => say(&format!("{time}  {sender} {}", happened(what))),
-                    Body::Unknown(_) => say(&format!("{time}  {sender}: {NEWER_KIND}")),
+                    Body::System(what) => say(&format!("{number}  {time}  {sender} {}", happened(what))),
+                    _ => say(&format!("{number}  {time}  {sender}: {}", printable(&text))),
                 }
             }
             Self::Json => print_json(message),
         }
+    }
+
+    /// Something was done, and what it came to.
+    pub fn done_with<T: serde::Serialize>(self, text: &str, result: &T) {
+        match self {
+            Self::Text => say(text),
+            Self::Json => print_json(result),
+        }
+    }
+
+    /// What happened to a message.
+    pub fn change(self, event: &Event) {
+        let text = match event {
+            _ if matches!(self, Self::Json) => return print_json(event),
+            Event::MessageEdited(edited) => format!("{}  now: {}", edited.seq, printable(said(&edited.body))),
+            Event::MessageRecalled(recalled) => format!("{}  was recalled", recalled.seq),
+            Event::Reaction(reacted) => {
+                let sign = if reacted.added { "+" } else { "-" };
+                format!("{}  {}: {sign}{}", reacted.seq, reacted.account.username, printable(&reacted.emoji))
+            }
+            _ => return,
+        };
+        say(&text);
     }
 
     pub fn conversation(self, conversation: &Conversation) {

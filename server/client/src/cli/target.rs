@@ -24,6 +24,15 @@ impl std::str::FromStr for Target {
     }
 }
 
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "#{number}"),
+            Self::Name(name) => f.write_str(name.as_str()),
+        }
+    }
+}
+
 impl Target {
     /// The conversation. A user's name comes before a title, so that nobody gets what is meant for another by calling
     /// a group like them.

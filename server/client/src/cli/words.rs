@@ -1,11 +1,11 @@
 //! Words for what the protocol tells, for lines and for the screen.
 
 use posthouse_protocol::{
-    Account, AccountRole, AccountStatus, Conversation, HistoryAccess, MemberRole, Profile, SystemBody,
+    Account, AccountRole, AccountStatus, Body, Conversation, HistoryAccess, MemberRole, Message, Profile, SystemBody,
 };
 
 /// Stands for a message that this version can't show.
-pub const NEWER_KIND: &str = "(a kind of message that a newer version shows)";
+const NEWER_KIND: &str = "(a kind of message that a newer version shows)";
 
 /// What a conversation is called.
 pub fn title(conversation: &Conversation) -> String {
@@ -14,6 +14,22 @@ pub fn title(conversation: &Conversation) -> String {
         (None, Some(group)) => group.title.to_string(),
         (None, None) => format!("conversation {}", conversation.conversation_id),
     }
+}
+
+/// What a body says. It may hold what steers a terminal.
+pub fn said(body: &Body) -> &str {
+    match body {
+        Body::Text { text } => text,
+        Body::Recalled { .. } => "(recalled)",
+        Body::System(_) | Body::Unknown(_) => NEWER_KIND,
+    }
+}
+
+/// What stands behind a message's text. It may hold what steers a terminal.
+pub fn marks(message: &Message) -> String {
+    let edited = message.edited_ts.map(|_| "  (edited)".to_owned());
+    let reactions = message.reactions.iter().map(|one| format!("  {} {}", one.emoji, one.count));
+    edited.into_iter().chain(reactions).collect()
 }
 
 /// What happened to a group, behind the name of who did it.

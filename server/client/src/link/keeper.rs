@@ -274,6 +274,9 @@ impl Keeper {
                     | Event::ConversationAdded(_)
                     | Event::ConversationUpdated(_)
                     | Event::ConversationRemoved(_)
+                    | Event::MessageEdited(_)
+                    | Event::MessageRecalled(_)
+                    | Event::Reaction(_)
                     | Event::Restarting(_) => false,
                 };
                 let cursor = push.cursor.clone();

@@ -9,8 +9,8 @@ use jiff::tz::TimeZone;
 use posthouse_client::view::{Room, View};
 use posthouse_client::{ClientError, Item, new_client_msg_id};
 use posthouse_protocol::{
-    Account, ClientMsgId, Conversation, ConversationId, ErrorCode, Event, HistoryResult, NewBody, SendParams,
-    SendResult, Seq, limits,
+    Account, ClientMsgId, Conversation, ConversationId, ErrorCode, Event, HistoryResult, SendParams, SendResult, Seq,
+    limits,
 };
 use tokio::time::Instant;
 
@@ -270,7 +270,7 @@ impl App {
         let text = self.editor.take();
         // Two strokes write one, for a text that is to begin so.
         let text = text.strip_prefix('/').map_or(text.clone(), ToOwned::to_owned);
-        self.send(SendParams { conversation_id, client_msg_id: new_client_msg_id(), body: NewBody::text(text) });
+        self.send(SendParams::text(conversation_id, new_client_msg_id(), text));
         self.go_to_newest();
     }
 

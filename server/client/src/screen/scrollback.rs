@@ -8,7 +8,7 @@ use ratatui::text::{Line, Span};
 
 use super::palette::Palette;
 use super::text::{cut, printable, width, wrap};
-use crate::cli::{NEWER_KIND, happened};
+use crate::cli::{happened, marks, said};
 
 /// Where the text of a message goes on: below its beginning, behind the time.
 const INDENT: &str = "      ";
@@ -139,7 +139,7 @@ impl Look<'_> {
         let is_mine = self.view.is_mine(message);
         let name = if is_mine { self.palette.own_name() } else { self.palette.name(message.sender.account_id.0) };
         let name = Span::styled(message.sender.username.to_string(), name);
-        rows.extend(self.lines(&clock, &name, message.text().unwrap_or(NEWER_KIND)));
+        rows.extend(self.lines(&clock, &name, &format!("{}{}", said(&message.body), marks(message))));
         rows
     }
 

@@ -104,6 +104,10 @@ impl Room {
             sender: me,
             client_msg_id: Some(params.client_msg_id),
             body: params.body.into(),
+            reply_to: params.reply_to,
+            mentions: params.mentions,
+            edited_ts: None,
+            reactions: Vec::new(),
         });
         if was_read {
             self.mark_read();
@@ -147,6 +151,10 @@ impl Room {
     /// One message.
     pub fn message(&self, seq: Seq) -> Option<&Message> {
         self.messages.get(&seq)
+    }
+
+    pub(super) fn message_mut(&mut self, seq: Seq) -> Option<&mut Message> {
+        self.messages.get_mut(&seq)
     }
 
     /// Own messages that are not acknowledged, oldest first. They stand below all others.

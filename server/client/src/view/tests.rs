@@ -24,6 +24,10 @@ fn message(id: ConversationId, seq: u64, sender: u64) -> Message {
         sender: account(sender),
         client_msg_id: None,
         body: Body::Text { text: format!("text {seq}") },
+        reply_to: None,
+        mentions: None,
+        edited_ts: None,
+        reactions: Vec::new(),
     }
 }
 
@@ -179,6 +183,36 @@ fn a_group_comes_and_goes_and_nobody_has_to_read_who_did() {
     assert!(view.room(ROOM).is_none());
     view.reset();
     assert_eq!(view.take(&event("conversation_added", &added)), None, "all are listed once everything has come");
+}
+
+#[test]
+fn what_happens_to_a_message_changes_it_once() {
+    let mut view = of_anna();
+    view.list(conversation(ROOM, 0));
+    view.take(&Event::Message(message(ROOM, 1, 1)));
+    let about = |name: &str, more: serde_json::Value| {
+        let mut data = serde_json::json!({ "conversation_id": ROOM, "message_id": 7001, "seq": 1 });
+        data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        event(name, data)
+    };
+    let edited = about("message_edited", serde_json::json!({ "body": NewBody::text("better"), "edited_ts": 5 }));
+    let reacted = |added: bool, count: u64| {
+        about("reaction", serde_json::json!({ "account": account(2), "emoji": "👍", "added": added, "count": count }))
+    };
+    for change in [&edited, &reacted(true, 2), &reacted(true, 2)] {
+        assert_eq!(view.take(change), None);
+    }
+    let held = |view: &View| view.room(ROOM).unwrap().message(Seq(1)).unwrap().clone();
+    assert_eq!((held(&view).text(), held(&view).edited_ts), (Some("better"), Some(TimestampMs(5))));
+    let reactions = held(&view).reactions;
+    assert_eq!((reactions.len(), reactions[0].count, &reactions[0].accounts), (1, 2, &vec![AccountId(2)]));
+    view.take(&reacted(false, 0));
+    assert!(held(&view).reactions.is_empty());
+    view.take(&reacted(true, 1));
+    view.take(&about("message_recalled", serde_json::json!({ "by": 1, "ts": 6 })));
+    let recalled = held(&view);
+    assert_eq!(recalled.body, Body::Recalled { by: AccountId(1), ts: TimestampMs(6) });
+    assert!(recalled.edited_ts.is_none() && recalled.reactions.is_empty());
 }
 
 proptest! {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use posthouse_protocol::{
-    Account, AccountId, ConversationAdded, ConversationId, ConversationKind, ConversationRemoved, ConversationUpdated,
+    Account, AccountId, Body, ConversationAdded, ConversationId, ConversationKind, ConversationRemoved, ConversationUpdated,
     Event, HistoryAccess, MemberRole, SystemBody,
 };
 
@@ -115,7 +115,8 @@ impl Group<'_> {
 
     /// Puts into the conversation what `actor`, who is an account, did there. It does not count as unread.
     pub(super) fn say(&mut self, conversation_id: ConversationId, actor: AccountId, what: SystemBody) -> u64 {
-        let message = NewMessage { sender: actor, sent: None, body: posthouse_protocol::Body::System(what) };
+        let (body, sent, reply_to, mentions) = (Body::System(what), None, None, None);
+        let message = NewMessage { sender: actor, sent, body, reply_to, mentions };
         let sent = self.message(conversation_id, message, false, None);
         sent.expect("the command checked that both exist").message_id.0
     }

@@ -1,12 +1,14 @@
 //! Messages.
 
 use posthouse_protocol::{
-    AccountId, Body, ClientMsgId, ConversationId, Event, Message, MessageId, NewBody, SendResult, Seq, TimestampMs,
+    AccountId, Body, ClientMsgId, ConversationId, Event, Mentions, Message, MessageId, NewBody, SendResult, Seq,
+    TimestampMs,
 };
 
 use super::{Decision, Group, NewRecord, Refusal, Write};
 use crate::store::authority;
 use crate::store::record::{Audience, Malformed, Origin, Place, Recipients, SentName, decode_message};
+use crate::store::rows::{Row, RowKey};
 
 /// Appends a message to a conversation.
 pub struct MessageAppend {
@@ -20,6 +22,10 @@ pub struct MessageAppend {
     pub client_msg_id: ClientMsgId,
     /// What it says.
     pub body: NewBody,
+    /// What it answers.
+    pub reply_to: Option<MessageId>,
+    /// Whom it calls.
+    pub mentions: Option<Mentions>,
 }
 
 impl Write for MessageAppend {
@@ -35,8 +41,24 @@ impl Write for MessageAppend {
         if let Err(refusal) = authority::as_sender(group.state, self.sender, self.conversation_id) {
             return Ok(Err(refusal));
         }
+        if let Some(message_id) = self.reply_to
+            && let Err(refusal) = group.visible_message(self.sender, self.conversation_id, message_id)?
+        {
+            return Ok(Err(refusal));
+        }
+        if let Some(mentions) = &self.mentions
+            && let Err(refusal) = authority::may_mention(group.state, self.conversation_id, mentions)
+        {
+            return Ok(Err(refusal));
+        }
         let sent = SentName { sender: self.sender, client_msg_id: self.client_msg_id, fingerprint };
-        let content = NewMessage { sender: self.sender, sent: Some(sent), body: self.body.into() };
+        let content = NewMessage {
+            sender: self.sender,
+            sent: Some(sent),
+            body: self.body.into(),
+            reply_to: self.reply_to,
+            mentions: self.mentions,
+        };
         Ok(group.message(self.conversation_id, content, true, Some(self.origin)))
     }
 }
@@ -49,6 +71,12 @@ impl MessageAppend {
         hasher.update(&self.conversation_id.0.to_le_bytes());
         match &self.body {
             NewBody::Text { text } => hasher.update(text.as_bytes()),
+        }
+        if let Some(MessageId(answered)) = self.reply_to {
+            hasher.update(&answered.to_le_bytes());
+        }
+        for account in self.mentions.iter().flat_map(authority::mentioned) {
+            hasher.update(&account.0.to_le_bytes());
         }
         hasher.finalize()
     }
@@ -66,6 +94,8 @@ pub(super) struct NewMessage {
     pub sender: AccountId,
     pub sent: Option<SentName>,
     pub body: Body,
+    pub reply_to: Option<MessageId>,
+    pub mentions: Option<Mentions>,
 }
 
 impl Group<'_> {
@@ -89,11 +119,28 @@ impl Group<'_> {
         let client_msg_id = new.sent.as_ref().map(|sent| sent.client_msg_id.clone());
         let audience = Audience::Conversation(conversation_id);
         let record = NewRecord { audience, place, ts, sent: new.sent, recipients, origin };
-        let body = new.body;
+        let NewMessage { body, reply_to, mentions, .. } = new;
+        let called: Vec<AccountId> = mentions.iter().flat_map(authority::mentioned).collect();
         let gseq = self.record(record, |gseq| {
             let message_id = MessageId(gseq);
-            Event::Message(Message { message_id, conversation_id, seq, ts, sender, client_msg_id, body })
+            let (edited_ts, reactions) = (None, Vec::new());
+            Event::Message(Message {
+                message_id,
+                conversation_id,
+                seq,
+                ts,
+                sender,
+                client_msg_id,
+                body,
+                reply_to,
+                mentions,
+                edited_ts,
+                reactions,
+            })
         });
+        for account in called {
+            self.put(Row::plain(RowKey::mention(conversation_id, account, seq), []));
+        }
         Ok(SendResult { message_id: MessageId(gseq), seq, ts })
     }
 }

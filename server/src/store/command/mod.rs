@@ -7,6 +7,7 @@
 mod accounts;
 mod conversations;
 mod devices;
+mod edits;
 mod groups;
 mod import;
 mod invites;
@@ -28,6 +29,7 @@ pub use accounts::{
 };
 pub use conversations::DirectOpen;
 pub use devices::{DeviceAdd, DeviceUsed, DevicesRevoke, Revoked};
+pub use edits::{MessageEdit, MessageReact, MessageRecall};
 #[cfg(test)]
 pub use groups::GroupsLeave;
 pub use groups::{
@@ -98,6 +100,27 @@ pub enum Refusal {
     /// The group is full.
     #[error("a group has at most {} members", posthouse_protocol::limits::GROUP_MEMBERS_MAX)]
     GroupFull,
+    /// No such message, or not for this account to see.
+    #[error("there is no such message in this conversation")]
+    NoSuchMessage,
+    /// Only its author may do that, and only with what people write.
+    #[error("this message is not yours to change")]
+    NotTheAuthor,
+    /// The time to recall it is over.
+    #[error("this message was sent too long ago to be recalled")]
+    RecallLate,
+    /// It says nothing any more.
+    #[error("this message was recalled")]
+    Recalled,
+    /// It has as many versions as there may be.
+    #[error("a message can be edited {} times", posthouse_protocol::limits::EDITS_MAX)]
+    EditedOften,
+    /// It has as many different reactions as there may be.
+    #[error("a message has at most {} different reactions", posthouse_protocol::limits::REACTIONS_MAX)]
+    ManyReactions,
+    /// Who is mentioned is no member.
+    #[error("mentions: only members of the conversation can be mentioned")]
+    MentionedStranger,
 }
 
 /// What deciding gives: the store's failure, which stops the server, or the command's own result.
@@ -154,9 +177,13 @@ impl Group<'_> {
     }
 
     /// Changes what a record says to those who read it from now on.
-    #[cfg_attr(not(test), expect(dead_code, reason = "messages are not edited yet"))]
     pub(super) fn rewrite(&mut self, gseq: u64, audience: Audience, event: Event) {
-        self.add(Entry::Rewrite(Rewrite { gseq, audience, frame: encode_event(gseq, event) }));
+        self.rewrite_frame(gseq, audience, encode_event(gseq, event));
+    }
+
+    /// The same with the event's bytes.
+    pub(super) fn rewrite_frame(&mut self, gseq: u64, audience: Audience, frame: bytes::Bytes) {
+        self.add(Entry::Rewrite(Rewrite { gseq, audience, frame }));
     }
 
     /// Writes a row.

@@ -5,6 +5,7 @@
 mod accounts;
 mod conversations;
 mod devices;
+mod edits;
 mod groups;
 mod messages;
 mod sync;

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::{Page, Snapshot, stored_frame};
 use crate::store::StoreError;
-use crate::store::record::{Audience, decode_json, raw_event};
+use crate::store::record::{Audience, about, decode_json, raw_event};
 use crate::store::rows::{MembershipRow, RowTable, number_key, pair_of};
 use crate::store::tables::{AUDIENCE, LOG, each_row, split_stored};
 
@@ -67,7 +67,7 @@ impl Snapshot {
             let visible = match audience {
                 Audience::Site => true,
                 Audience::Account(account) => account == reader,
-                Audience::Conversation(id) => self.is_visible(&mut memberships, reader, id, gseq)?,
+                Audience::Conversation(id) => self.is_visible(&mut memberships, reader, id, (gseq, frame))?,
             };
             if visible {
                 if !page.has_room_for(frame.len()) {
@@ -85,22 +85,26 @@ impl Snapshot {
         memberships: &mut HashMap<ConversationId, Option<MembershipRow>>,
         reader: AccountId,
         conversation: ConversationId,
-        gseq: u64,
+        (gseq, frame): (u64, &[u8]),
     ) -> Result<bool, StoreError> {
         let membership = match memberships.entry(conversation) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(self.membership(reader, conversation)?),
         };
-        Ok(membership.as_ref().is_some_and(|membership| membership.sees(gseq)))
+        let Some(membership) = membership.as_ref().filter(|membership| membership.sees(gseq)) else { return Ok(false) };
+        // What happened to a message is for those who can see the message.
+        Ok(about(frame).is_none_or(|message| membership.sees(message)))
     }
 
     /// Merges the reader's audiences, each of which is in order.
     fn merge(&self, reader: AccountId, after: u64, end: u64, limit: u32) -> Result<SyncPage, StoreError> {
         let mut parts = vec![(Audience::Site, after + 1, end), (Audience::Account(reader), after + 1, end)];
+        let mut memberships = HashMap::new();
         each_row(&self.txn, RowTable::Membership, &number_key(reader.0), |key, value| {
             let audience = Audience::Conversation(ConversationId(pair_of(key)?.1));
             let membership: MembershipRow = decode_json("a membership", value)?;
             parts.extend(membership.within(after + 1, end).map(|(from, to)| (audience, from, to)));
+            memberships.insert(audience, membership);
             Ok::<_, StoreError>(())
         })?;
         self.read(|txn| {
@@ -112,19 +116,24 @@ impl Snapshot {
                 let mut stream = index.range((kind, id, from)..=(kind, id, to))?;
                 if let Some(gseq) = following(&mut stream)? {
                     next.push(Reverse((gseq, streams.len())));
-                    streams.push(stream);
+                    streams.push((stream, audience));
                 }
             }
             let mut page = Page::new(limit);
             let mut last = after;
             while let Some(Reverse((gseq, stream))) = next.pop() {
-                let event = stored_frame(&log, gseq, raw_event)?;
-                if !page.has_room_for(event.get().len()) {
-                    return Ok(SyncPage { events: page.items, next: last, has_more: true });
+                let (entries, audience) = &mut streams[stream];
+                let (event, about) = stored_frame(&log, gseq, |frame| Ok((raw_event(frame)?, about(frame))))?;
+                // What happened to a message is for those who can see the message.
+                let membership = memberships.get(audience);
+                if about.zip(membership).is_none_or(|(message, membership)| membership.sees(message)) {
+                    if !page.has_room_for(event.get().len()) {
+                        return Ok(SyncPage { events: page.items, next: last, has_more: true });
+                    }
+                    page.items.push(event);
                 }
-                page.items.push(event);
                 last = gseq;
-                if let Some(gseq) = following(&mut streams[stream])? {
+                if let Some(gseq) = following(entries)? {
                     next.push(Reverse((gseq, stream)));
                 }
             }
