@@ -44,6 +44,7 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     let watch = tokio::spawn(admission.clone().watch());
     let fan_out = tokio::spawn(router.clone().fan_out(published));
     let signing_out = tokio::spawn(router.clone().close_signed_out(signed_out));
+    let receipts = tokio::spawn(router.clone().flush_receipts());
     let (shutdown, stopping) = shutdown::channel();
     let admin = admin::bind(&config.admin_socket)?;
     let admin = tokio::spawn(admin.serve(router.clone(), stopping.clone()));
@@ -68,6 +69,7 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
         None => ended.await,
     };
     watch.abort();
+    receipts.abort();
     fan_out.abort();
     signing_out.abort();
     stored(end)

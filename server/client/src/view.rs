@@ -69,7 +69,7 @@ impl View {
                 self.change(event);
                 None
             }
-            Event::AccountUpdated(_) | Event::Restarting(_) => None,
+            Event::AccountUpdated(_) | Event::Receipts(_) | Event::ReadState(_) | Event::Restarting(_) => None,
         };
         // What comes again is listed once it is whole.
         unlisted.filter(|_| !self.is_refilling)

@@ -30,6 +30,17 @@ pub struct Conversation {
     pub group: Option<GroupInfo>,
     /// The `seq` of its newest message; 0 while there is none.
     pub last_seq: Seq,
+    /// How many messages the account has not read that it can see.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unread: u64,
+    /// How many of them mention it; see [`crate::limits::MENTIONS_COUNTED_MAX`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub mentions: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a conversation is.

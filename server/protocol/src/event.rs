@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ConversationAdded, ConversationRemoved, ConversationUpdated, Cursor, Message, MessageEdited, MessageRecalled,
-    Profile, Reacted,
+    Profile, Reacted, ReadState, Receipts,
 };
 
 /// An event with its place in the stream. What is durable has one and can be had again by `sync`; what is
@@ -41,6 +41,10 @@ pub enum Event {
     ConversationRemoved(ConversationRemoved),
     /// What everybody may know of an account has changed; how it is now.
     AccountUpdated(Profile),
+    /// Members of a conversation have come further. Lossy.
+    Receipts(Receipts),
+    /// The account has read something on one of its devices. Lossy.
+    ReadState(ReadState),
     /// The server is about to close this connection and to come back.
     Restarting(Restarting),
 }

@@ -26,6 +26,7 @@ mod method;
 mod name;
 #[cfg(test)]
 mod schema;
+mod receipts;
 mod session;
 mod title;
 
@@ -46,6 +47,7 @@ pub use invites::*;
 pub use messages::*;
 pub use method::{Empty, Method};
 pub use name::{DisplayName, DisplayNameError, NameError, Username};
+pub use receipts::*;
 pub use session::*;
 pub use title::{Title, TitleError};
 

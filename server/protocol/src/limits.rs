@@ -30,6 +30,12 @@ pub const REACTION_ACCOUNTS_SHOWN: usize = 10;
 /// Most accounts that a message mentions one by one.
 pub const MENTIONS_MAX: usize = 50;
 
+/// In a conversation of more members receipts are only counted.
+pub const RECEIPT_MEMBERS_MAX: usize = 100;
+
+/// Unread messages that mention an account are counted up to this.
+pub const MENTIONS_COUNTED_MAX: usize = 1000;
+
 /// Longest `client_msg_id`, in bytes; a UUID has 36.
 pub const CLIENT_MSG_ID_LEN_MAX: usize = 64;
 

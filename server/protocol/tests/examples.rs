@@ -8,7 +8,7 @@ use posthouse_protocol::{
     ConversationsAdd, ConversationsCreate, ConversationsDirect, ConversationsGet, ConversationsLeave,
     ConversationsList, ConversationsMembers, ConversationsRemove, ConversationsRole, ConversationsUpdate, DevicesList,
     DevicesRevoke, ErrorCode, History, Incoming, InvitesAccept, InvitesCreate, InvitesList, InvitesRevoke, Login,
-    Logout, MessagesEdit, MessagesReact, MessagesRecall, MessagesVersions, Method, PasswordChange, Ping, Pushed, RequestHead, RequestId, Send, Sync, admin,
+    Logout, MessagesEdit, MessagesReact, MessagesRecall, MessagesVersions, Method, PasswordChange, Ping, Pushed, Receipt, ReceiptsGet, RequestHead, RequestId, Send, Sync, admin,
 };
 use serde_json::Value;
 
@@ -47,6 +47,8 @@ fn methods() -> HashMap<&'static str, Checks> {
         checks::<ConversationsLeave>(),
         checks::<Send>(),
         checks::<MessagesEdit>(),
+        checks::<Receipt>(),
+        checks::<ReceiptsGet>(),
         checks::<MessagesVersions>(),
         checks::<MessagesReact>(),
         checks::<MessagesRecall>(),

@@ -47,12 +47,17 @@ impl Change for ConversationsDirect {
         let open = DirectOpen { account_id: caller.account_id, peer_id: peer.account_id };
         let kind = ConversationKind::Direct;
         let opened = inner.write(open).await?;
+        let (conversation_id, _) = *opened;
+        let state = inner.read(move |snapshot| snapshot.read_state(caller.account_id, conversation_id)).await?;
+        let (unread, mentions) = state.map_or((0, 0), |state| (state.unread, state.mentions));
         Ok(opened.map(|(conversation_id, last_seq)| Conversation {
             conversation_id,
             kind,
             peer: Some(peer),
             group: None,
             last_seq,
+            unread,
+            mentions,
         }))
     }
 }

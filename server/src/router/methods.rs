@@ -6,7 +6,7 @@ use posthouse_protocol::{
     ConversationsAdd, ConversationsCreate, ConversationsDirect, ConversationsGet, ConversationsLeave,
     ConversationsList, ConversationsMembers, ConversationsRemove, ConversationsRole, ConversationsUpdate, DevicesList,
     DevicesRevoke, History, InvitesAccept, InvitesCreate, InvitesList, InvitesRevoke, Login, Logout, MessagesEdit, MessagesReact, MessagesRecall, MessagesVersions, PasswordChange,
-    Ping, Send, Sync,
+    Ping, Receipt, ReceiptsGet, Send, Sync,
 };
 
 use super::call::{Entry, change, open, ordered, read};
@@ -17,11 +17,13 @@ const METHODS: &[Entry] = &[
     open::<Ping>(),
     open::<Connect>(),
     read::<Sync>(),
+    read::<Receipt>(),
     read::<History>(),
     ordered::<MessagesReact>(),
     ordered::<MessagesEdit>(),
     ordered::<MessagesRecall>(),
     read::<MessagesVersions>(),
+    read::<ReceiptsGet>(),
     open::<Login>(),
     read::<ConversationsList>(),
     read::<ConversationsGet>(),

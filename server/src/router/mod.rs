@@ -18,6 +18,7 @@ mod messages;
 mod methods;
 mod outbox;
 mod password;
+mod receipts;
 mod registry;
 mod secret;
 mod session;
@@ -49,6 +50,7 @@ pub struct Router {
 struct Inner {
     store: Store,
     registry: Registry,
+    receipts: receipts::Gathered,
     passwords: Passwords,
     origins: AtomicU64,
 }
@@ -59,7 +61,15 @@ impl Router {
         // A client sees the numbers as `session_id`: another run of the server gives others.
         let first = getrandom::u64().expect("the kernel has random numbers once user space runs") >> 12;
         let (registry, passwords) = (Registry::new(last_gseq), Passwords::new());
-        Self { inner: Arc::new(Inner { store, registry, passwords, origins: AtomicU64::new(first) }) }
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                registry,
+                receipts: receipts::Gathered::default(),
+                passwords,
+                origins: AtomicU64::new(first),
+            }),
+        }
     }
 
     /// The life of the database that this router serves.

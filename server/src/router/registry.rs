@@ -87,6 +87,14 @@ impl Registry {
         }
     }
 
+    /// Queues a frame that may get lost for all sessions of these accounts.
+    pub fn deliver_lossy(&self, accounts: &[AccountId], frame: &Utf8Bytes) {
+        let mut sessions = self.lock();
+        for account in accounts {
+            sessions.retain(*account, |(_, outbox)| outbox.push(frame.clone(), Class::Lossy).is_ok());
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Sessions> {
         // Every change under the lock leaves the map whole, so that a panic elsewhere does not matter.
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)

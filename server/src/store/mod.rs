@@ -43,9 +43,9 @@ use command::GroupsLeave;
 pub use command::{
     AccountAdd, AccountDepart, AccountDisable, AccountEnable, AccountImport, AccountRename, AccountReset,
     AccountRoleSet, By, DeviceAdd, DeviceUsed, DevicesRevoke, DirectOpen, EverybodyFill, EverybodyOpen, GroupCreate,
-    GroupLeave, GroupRole, GroupUpdate, InviteAccept, InviteAdd, InviteRevoke, MemberRemove, MembersAdd, MessageAppend, MessageEdit,
+    GroupLeave, GroupRole, GroupUpdate, InviteAccept, InviteAdd, InviteRevoke, MarksMove, MemberRemove, MembersAdd, MessageAppend, MessageEdit,
     MessageReact, MessageRecall,
-    NewAccount, PasswordSet, Refusal, Revoked, Write,
+    NewAccount, PasswordSet, Refusal, Revoked, Step, Write,
 };
 pub use committed::Committed;
 pub use database::FILE_NAME;

@@ -51,11 +51,13 @@ pub(super) enum RowTable {
     Reaction = 21,
     /// conversation, account, `seq` → nothing: the message there mentions the account; account 0 stands for all
     Mention = 22,
+    /// conversation, account → [`MarkRow`]
+    Mark = 23,
 }
 
 impl RowTable {
     /// All of them, for reading their numbers.
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Account,
         Self::Username,
         Self::Device,
@@ -67,6 +69,7 @@ impl RowTable {
         Self::Version,
         Self::Reaction,
         Self::Mention,
+        Self::Mark,
     ];
 
     pub fn from_number(number: u8) -> Option<Self> {
@@ -183,6 +186,29 @@ pub(super) struct MembershipRow {
     pub entered: u64,
     #[serde(flatten)]
     pub unknown: Unknown,
+}
+
+/// How far a member has come in a conversation. A value of two numbers, because there are many and they change often;
+/// what is written never takes it back (`apply.rs`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct MarkRow {
+    pub read: u64,
+    pub delivered: u64,
+}
+
+impl MarkRow {
+    pub fn to_bytes(self) -> [u8; 16] {
+        pair_key(self.read, self.delivered)
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+        pair_of(bytes).map(|(read, delivered)| Self { read, delivered })
+    }
+
+    /// The further of two.
+    pub fn furthest(self, other: Self) -> Self {
+        Self { read: self.read.max(other.read), delivered: self.delivered.max(other.delivered) }
+    }
 }
 
 /// What a message said until it was edited.
@@ -340,7 +366,11 @@ impl RowKey {
     }
 
     pub fn mention(conversation: ConversationId, account: AccountId, seq: Seq) -> Self {
-        Self::new(RowTable::Mention, [pair_key(conversation.0, account.0).as_slice(), &number_key(seq.0)].concat())
+        Self::new(RowTable::Mention, [mention_key(conversation, account).as_slice(), &number_key(seq.0)].concat())
+    }
+
+    pub fn mark(conversation: ConversationId, account: AccountId) -> Self {
+        Self::new(RowTable::Mark, pair_key(conversation.0, account.0))
     }
 }
 
@@ -359,6 +389,11 @@ impl Row {
 /// Numbers as keys: big-endian, so that their order as bytes is theirs as numbers.
 pub(super) fn number_key(number: u64) -> [u8; 8] {
     number.to_be_bytes()
+}
+
+/// With what the keys of an account's mentions in a conversation begin.
+pub(super) fn mention_key(conversation: ConversationId, account: AccountId) -> [u8; 16] {
+    pair_key(conversation.0, account.0)
 }
 
 /// Names have no zero byte, so that the order of the keys is that of the names.

@@ -34,6 +34,7 @@ fn an_account_is_made_logged_in_and_used_by_the_command_alone() {
     assert!(lines[0].ends_with("  anna: 你好, Ben! 👋"), "{read}");
     assert!(lines[1].ends_with("  ben: -v is no option here"), "{read}");
     assert_eq!(ben.run(&["conversations"]).ok(), "anna  (2 messages)");
+    assert_eq!(anna.run(&["conversations"]).ok(), "ben  (2 messages, 1 unread)");
     assert_eq!(ben.run(&["read", "anna", "--limit", "1"]).ok().lines().count(), 1);
     server.assert_undisturbed();
 }

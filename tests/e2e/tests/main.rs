@@ -21,6 +21,7 @@ mod link;
 mod messaging;
 mod overload;
 mod privacy;
+mod receipts;
 mod service_manager;
 mod shutdown;
 mod slow_consumer;

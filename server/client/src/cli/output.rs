@@ -77,9 +77,11 @@ impl Output {
     pub fn conversation(self, conversation: &Conversation) {
         match self {
             Self::Text => {
-                let number = conversation.group.as_ref().map(|_| format!("  #{}", conversation.conversation_id));
-                let (title, number) = (title(conversation), number.unwrap_or_default());
-                say(&format!("{title}{number}  ({} messages)", conversation.last_seq));
+                let Conversation { conversation_id, last_seq, unread, mentions, .. } = conversation;
+                let number = conversation.group.as_ref().map(|_| format!("  #{conversation_id}")).unwrap_or_default();
+                let unread = if *unread > 0 { format!(", {unread} unread") } else { String::new() };
+                let mentions = if *mentions > 0 { format!(", {mentions} for you") } else { String::new() };
+                say(&format!("{}{number}  ({last_seq} messages{unread}{mentions})", title(conversation)));
             }
             Self::Json => print_json(conversation),
         }

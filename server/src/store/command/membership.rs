@@ -14,7 +14,7 @@ use super::messages::NewMessage;
 use super::{Group, NewRecord};
 use crate::store::StoreError;
 use crate::store::record::{Audience, Place, Recipients, decode_json};
-use crate::store::rows::{ConversationRow, MembershipRow, Row, RowKey};
+use crate::store::rows::{ConversationRow, MarkRow, MembershipRow, Row, RowKey};
 use crate::store::state::{Conversation, GroupState};
 
 impl Group<'_> {
@@ -27,6 +27,7 @@ impl Group<'_> {
         roles: &HashMap<AccountId, MemberRole>,
     ) -> Result<(), StoreError> {
         let gseq = self.next_gseq();
+        let last = self.conversation_mut(conversation_id).last_seq;
         let history = self.group_of(conversation_id).map_or(HistoryAccess::FromJoining, |group| group.settings.history);
         for account_id in accounts {
             let mut row = self.membership(*account_id, conversation_id)?.unwrap_or_else(MembershipRow::never);
@@ -37,6 +38,11 @@ impl Group<'_> {
             }
             self.put(Row::json(RowKey::membership(*account_id, conversation_id), &row));
             self.put(Row::plain(RowKey::member(conversation_id, *account_id), []));
+            // What was said before somebody came is nothing that they have still to read.
+            if last > 0 {
+                let mark = MarkRow { read: last, delivered: last };
+                self.put(Row::plain(RowKey::mark(conversation_id, *account_id), mark.to_bytes()));
+            }
         }
         let conversation = self.conversation_mut(conversation_id);
         let mut members = [&conversation.members, accounts].concat();

@@ -13,6 +13,7 @@ mod import;
 mod invites;
 mod membership;
 mod messages;
+mod receipts;
 
 use posthouse_protocol::{Event, TimestampMs};
 
@@ -39,6 +40,7 @@ pub use import::AccountImport;
 pub(super) use invites::invite_id;
 pub use invites::{InviteAccept, InviteAdd, InviteRevoke};
 pub use messages::MessageAppend;
+pub use receipts::{MarksMove, Step};
 
 /// Why a command was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

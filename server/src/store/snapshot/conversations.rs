@@ -1,6 +1,6 @@
 //! Conversations, as one member sees them.
 
-use posthouse_protocol::{AccountId, Conversation, ConversationId, GroupInfo, PageToken, Seq};
+use posthouse_protocol::{AccountId, Conversation, ConversationId, GroupInfo, PageToken, ReadState, Seq};
 
 use super::{Page, Snapshot};
 use crate::store::StoreError;
@@ -67,12 +67,14 @@ impl Snapshot {
         let peer = found.direct.map(|[low, high]| if low == account_id { high } else { low });
         let peer = peer.map_or(Ok(None), |peer| self.account(peer))?.map(|row| row.account);
         let (seq, _) = self.head(conversation_id)?;
+        let ReadState { unread, mentions, .. } = self.unread(account_id, conversation_id, &membership)?;
         let group = found.group.map(|group| {
             let GroupRow { settings, everybody, member_count, .. } = group;
             let GroupSettings { title, announcement_only, history } = settings;
             GroupInfo { title, announcement_only, history, everybody, member_count, role: membership.role }
         });
-        Ok(Some(Conversation { conversation_id, kind: found.kind, peer, group, last_seq: Seq(seq) }))
+        let (kind, last_seq) = (found.kind, Seq(seq));
+        Ok(Some(Conversation { conversation_id, kind, peer, group, last_seq, unread, mentions }))
     }
 
     fn ranks(&self, account_id: AccountId) -> Result<Vec<Rank>, StoreError> {
@@ -89,7 +91,7 @@ impl Snapshot {
     }
 
     /// seq and gseq of the newest message; zeros where there is none.
-    fn head(&self, conversation_id: ConversationId) -> Result<(u64, u64), StoreError> {
+    pub(super) fn head(&self, conversation_id: ConversationId) -> Result<(u64, u64), StoreError> {
         self.read(|txn| {
             let head = txn.open_table(HEADS)?.get(conversation_id.0)?.map(|head| head.value());
             Ok(head.map_or((0, 0), |(seq, _, _, gseq)| (seq, gseq)))

@@ -1,7 +1,7 @@
 //! A conversation's messages, by their numbers.
 
 use posthouse_protocol::{AccountId, ConversationId, HistoryResult, Seq};
-use redb::ReadOnlyTable;
+use redb::{ReadOnlyTable, ReadTransaction};
 use serde_json::value::RawValue;
 
 use super::{Page, Snapshot, stored_frame};
@@ -40,11 +40,7 @@ impl Snapshot {
             return Ok(None);
         };
         self.read(|txn| {
-            let records = Records {
-                audience: Audience::Conversation(conversation_id).parts(),
-                index: txn.open_table(AUDIENCE)?,
-                log: txn.open_table(LOG)?,
-            };
+            let records = Records::open(txn, conversation_id)?;
             let page = match which {
                 Which::Newest => records.backwards(&membership, u64::MAX, limit),
                 // Everything before the first record from which on `seq` is as large.
@@ -63,13 +59,23 @@ impl Snapshot {
 }
 
 /// The records of one conversation.
-struct Records {
+pub(super) struct Records {
     audience: (u8, u64),
     index: Index,
     log: Log,
 }
 
 impl Records {
+    pub fn open(txn: &ReadTransaction, conversation_id: ConversationId) -> Result<Self, redb::Error> {
+        let audience = Audience::Conversation(conversation_id).parts();
+        Ok(Self { audience, index: txn.open_table(AUDIENCE)?, log: txn.open_table(LOG)? })
+    }
+
+    /// How many messages that count as unread there are up to a record.
+    pub fn counted_up_to(&self, gseq: u64) -> Result<u64, redb::Error> {
+        Ok(self.range(0, gseq)?.next_back().transpose()?.map_or(0, |(_, place)| place.value().1))
+    }
+
     /// The newest messages up to record `last` that the member may see.
     fn backwards(&self, membership: &MembershipRow, last: u64, limit: u32) -> Result<History, redb::Error> {
         let mut page = Page::new(limit);
@@ -112,7 +118,7 @@ impl Records {
 
     /// The first record where the conversation has come to `seq`; behind the last one where it has not.
     /// Numbers never fall from record to record: a search by halves.
-    fn first_with(&self, seq: u64) -> Result<u64, redb::Error> {
+    pub fn first_with(&self, seq: u64) -> Result<u64, redb::Error> {
         let (mut low, mut high) = match self.range(0, u64::MAX)?.next_back().transpose()? {
             Some((key, place)) if place.value().0 >= seq => (0, key.value().2),
             _ => return Ok(u64::MAX),

@@ -8,6 +8,7 @@ mod devices;
 mod edits;
 mod groups;
 mod messages;
+mod receipts;
 mod sync;
 
 use posthouse_protocol::{AccountId, ConversationId, limits};
@@ -61,6 +62,11 @@ impl Snapshot {
     ) -> Result<Option<MembershipRow>, StoreError> {
         let found = row(&self.txn, &RowKey::membership(account_id, conversation_id))?;
         Ok(found.map(|found| decode_json("a membership", &found)).transpose()?)
+    }
+
+    /// Whether the account is in a conversation now.
+    pub fn is_member(&self, account_id: AccountId, conversation_id: ConversationId) -> Result<bool, StoreError> {
+        Ok(self.membership(account_id, conversation_id)?.is_some_and(|membership| membership.is_current()))
     }
 
     fn read<T>(&self, read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, StoreError> {

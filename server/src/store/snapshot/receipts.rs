@@ -1,0 +1,112 @@
+//! How far members have come, and what they have not read.
+
+use posthouse_protocol::{AccountId, ConversationId, Mark, ReadState, ReceiptCounts, Receipts, Seq, limits};
+
+use super::Snapshot;
+use super::messages::Records;
+use crate::store::StoreError;
+use crate::store::rows::{MarkRow, MembershipRow, RowKey, RowTable, mention_key, number_key, number_of, pair_of};
+use crate::store::tables::{each_row, row};
+
+impl Snapshot {
+    /// What a member has not read; `None` where the account is none.
+    pub fn read_state(
+        &self,
+        account_id: AccountId,
+        conversation_id: ConversationId,
+    ) -> Result<Option<ReadState>, StoreError> {
+        let membership = self.membership(account_id, conversation_id)?.filter(MembershipRow::is_current);
+        membership.map(|membership| self.unread(account_id, conversation_id, &membership)).transpose()
+    }
+
+    pub(super) fn unread(
+        &self,
+        account_id: AccountId,
+        conversation_id: ConversationId,
+        membership: &MembershipRow,
+    ) -> Result<ReadState, StoreError> {
+        let read = self.mark(account_id, conversation_id)?.read;
+        let nothing = ReadState { conversation_id, read: Seq(read), unread: 0, mentions: 0 };
+        if read >= self.head(conversation_id)?.0 {
+            return Ok(nothing);
+        }
+        let unread = self.read(|txn| {
+            let records = Records::open(txn, conversation_id)?;
+            let first = records.first_with(read + 1)?;
+            membership.within(first, u64::MAX).try_fold(0, |sum, (from, to)| {
+                Ok::<_, redb::Error>(sum + records.counted_up_to(to)? - records.counted_up_to(from - 1)?)
+            })
+        })?;
+        let mentions = self.mentions(account_id, conversation_id, read)?;
+        Ok(ReadState { unread, mentions: mentions.min(unread), ..nothing })
+    }
+
+    /// How far the members have come, for one of them.
+    pub fn receipts(&self, reader: AccountId, conversation_id: ConversationId) -> Result<Option<Receipts>, StoreError> {
+        if !self.membership(reader, conversation_id)?.is_some_and(|membership| membership.is_current()) {
+            return Ok(None);
+        }
+        let members = self.member_ids(conversation_id)?;
+        self.receipts_of(conversation_id, &members, &members).map(Some)
+    }
+
+    /// How far `of` have come, or, in a large conversation, how many of its members have come to the newest message.
+    pub fn receipts_of(
+        &self,
+        conversation_id: ConversationId,
+        members: &[AccountId],
+        of: &[AccountId],
+    ) -> Result<Receipts, StoreError> {
+        let mut receipts = Receipts { conversation_id, marks: Vec::new(), counts: None };
+        if members.len() <= limits::RECEIPT_MEMBERS_MAX {
+            for account_id in of.iter().copied() {
+                let MarkRow { read, delivered } = self.mark(account_id, conversation_id)?;
+                receipts.marks.push(Mark { account_id, read: Seq(read), delivered: Seq(delivered) });
+            }
+            return Ok(receipts);
+        }
+        let (seq, _) = self.head(conversation_id)?;
+        let mut counts = ReceiptCounts { seq: Seq(seq), read: 0, delivered: 0 };
+        each_row(&self.txn, RowTable::Mark, &number_key(conversation_id.0), |key, value| {
+            if members.binary_search(&AccountId(pair_of(key)?.1)).is_ok() {
+                let mark = MarkRow::from_bytes(value)?;
+                counts.read += u64::from(mark.read >= seq);
+                counts.delivered += u64::from(mark.delivered >= seq);
+            }
+            Ok::<_, StoreError>(())
+        })?;
+        receipts.counts = Some(counts);
+        Ok(receipts)
+    }
+
+    /// Who is in a conversation now, in ascending order.
+    pub fn member_ids(&self, conversation_id: ConversationId) -> Result<Vec<AccountId>, StoreError> {
+        let mut members = Vec::new();
+        each_row(&self.txn, RowTable::Member, &number_key(conversation_id.0), |key, _| {
+            members.push(AccountId(pair_of(key)?.1));
+            Ok::<_, StoreError>(())
+        })?;
+        Ok(members)
+    }
+
+    fn mark(&self, account: AccountId, conversation: ConversationId) -> Result<MarkRow, StoreError> {
+        let found = row(&self.txn, &RowKey::mark(conversation, account))?;
+        Ok(found.map_or(Ok(MarkRow::default()), |found| MarkRow::from_bytes(&found))?)
+    }
+
+    /// How many messages behind `read` mention the account, by itself or with all.
+    fn mentions(&self, account: AccountId, conversation: ConversationId, read: u64) -> Result<u64, StoreError> {
+        let mut seqs = std::collections::BTreeSet::new();
+        for called in [account, AccountId(0)] {
+            let prefix = mention_key(conversation, called);
+            each_row(&self.txn, RowTable::Mention, &prefix, |key, _| {
+                let seq = number_of(&key[prefix.len()..])?;
+                if seq > read && seqs.len() < limits::MENTIONS_COUNTED_MAX {
+                    seqs.insert(seq);
+                }
+                Ok::<_, StoreError>(())
+            })?;
+        }
+        Ok(seqs.len() as u64)
+    }
+}
