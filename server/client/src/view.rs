@@ -69,7 +69,12 @@ impl View {
                 self.change(event);
                 None
             }
-            Event::AccountUpdated(_) | Event::Receipts(_) | Event::ReadState(_) | Event::Restarting(_) => None,
+            Event::AccountUpdated(_)
+            | Event::Preferences(_)
+            | Event::Receipts(_)
+            | Event::ReadState(_)
+            | Event::Typing(_)
+            | Event::Restarting(_) => None,
         };
         // What comes again is listed once it is whole.
         unlisted.filter(|_| !self.is_refilling)

@@ -36,6 +36,15 @@ pub struct Conversation {
     /// How many of them mention it; see [`crate::limits::MENTIONS_COUNTED_MAX`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub mentions: u64,
+    /// Whether the account's devices are to be silent about it, where `muted_until` has not passed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub muted: bool,
+    /// None: for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted_until: Option<crate::TimestampMs>,
+    /// Whether the account wants it at the top.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ConversationAdded, ConversationRemoved, ConversationUpdated, Cursor, Message, MessageEdited, MessageRecalled,
-    Profile, Reacted, ReadState, Receipts,
+    Preferences, Profile, Reacted, ReadState, Receipts, TypingNow,
 };
 
 /// An event with its place in the stream. What is durable has one and can be had again by `sync`; what is
@@ -41,6 +41,10 @@ pub enum Event {
     ConversationRemoved(ConversationRemoved),
     /// What everybody may know of an account has changed; how it is now.
     AccountUpdated(Profile),
+    /// The account has muted or pinned a conversation, or no longer.
+    Preferences(Preferences),
+    /// Somebody is writing. Lossy.
+    Typing(TypingNow),
     /// Members of a conversation have come further. Lossy.
     Receipts(Receipts),
     /// The account has read something on one of its devices. Lossy.

@@ -26,9 +26,11 @@ mod method;
 mod name;
 #[cfg(test)]
 mod schema;
+mod preferences;
 mod receipts;
 mod session;
 mod title;
+mod typing;
 
 pub use accounts::*;
 pub use conversations::*;
@@ -47,9 +49,11 @@ pub use invites::*;
 pub use messages::*;
 pub use method::{Empty, Method};
 pub use name::{DisplayName, DisplayNameError, NameError, Username};
+pub use preferences::*;
 pub use receipts::*;
 pub use session::*;
 pub use title::{Title, TitleError};
+pub use typing::*;
 
 /// Where the WebSocket is.
 pub const WEBSOCKET_PATH: &str = "/ws";

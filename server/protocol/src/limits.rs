@@ -33,6 +33,12 @@ pub const MENTIONS_MAX: usize = 50;
 /// In a conversation of more members receipts are only counted.
 pub const RECEIPT_MEMBERS_MAX: usize = 100;
 
+/// In a conversation of more members nobody is told who is writing.
+pub const TYPING_MEMBERS_MAX: usize = 100;
+
+/// For so many seconds a client shows that somebody is writing; the one who writes says so again every three.
+pub const TYPING_SHOWN_S: u64 = 6;
+
 /// Unread messages that mention an account are counted up to this.
 pub const MENTIONS_COUNTED_MAX: usize = 1000;
 

@@ -6,9 +6,9 @@ use posthouse_protocol::{
     AccountsCreate, AccountsDepart, AccountsDevices, AccountsDisable, AccountsEnable, AccountsGet, AccountsImport,
     AccountsMe, AccountsReset, AccountsRole, AccountsSearch, AccountsSignOut, AccountsUpdate, Connect,
     ConversationsAdd, ConversationsCreate, ConversationsDirect, ConversationsGet, ConversationsLeave,
-    ConversationsList, ConversationsMembers, ConversationsRemove, ConversationsRole, ConversationsUpdate, DevicesList,
+    ConversationsList, ConversationsMembers, ConversationsMute, ConversationsPin, ConversationsRemove, ConversationsRole, ConversationsUpdate, DevicesList,
     DevicesRevoke, ErrorCode, History, Incoming, InvitesAccept, InvitesCreate, InvitesList, InvitesRevoke, Login,
-    Logout, MessagesEdit, MessagesReact, MessagesRecall, MessagesVersions, Method, PasswordChange, Ping, Pushed, Receipt, ReceiptsGet, RequestHead, RequestId, Send, Sync, admin,
+    Logout, MessagesEdit, MessagesReact, MessagesRecall, MessagesVersions, Method, PasswordChange, Ping, Pushed, Receipt, ReceiptsGet, RequestHead, RequestId, Send, Sync, Typing, admin,
 };
 use serde_json::Value;
 
@@ -47,6 +47,9 @@ fn methods() -> HashMap<&'static str, Checks> {
         checks::<ConversationsLeave>(),
         checks::<Send>(),
         checks::<MessagesEdit>(),
+        checks::<ConversationsMute>(),
+        checks::<ConversationsPin>(),
+        checks::<Typing>(),
         checks::<Receipt>(),
         checks::<ReceiptsGet>(),
         checks::<MessagesVersions>(),

@@ -1,8 +1,8 @@
 //! Conversations: listing, finding, making them.
 
 use posthouse_protocol::{
-    Conversation, ConversationKind, ConversationsDirect, ConversationsDirectParams, ConversationsGet,
-    ConversationsGetParams, ConversationsList, ConversationsListParams, ConversationsListResult, ErrorBody, limits,
+    Conversation, ConversationsDirect, ConversationsDirectParams, ConversationsGet, ConversationsGetParams,
+    ConversationsList, ConversationsListParams, ConversationsListResult, ErrorBody, limits,
 };
 
 use super::call::{Caller, Change, Read};
@@ -45,19 +45,10 @@ impl Change for ConversationsDirect {
         let peer = inner.read(move |snapshot| snapshot.account_by_name(&params.username)).await?;
         let peer = peer.ok_or_else(|| refused(Refusal::NoSuchAccount))?.account;
         let open = DirectOpen { account_id: caller.account_id, peer_id: peer.account_id };
-        let kind = ConversationKind::Direct;
         let opened = inner.write(open).await?;
         let (conversation_id, _) = *opened;
-        let state = inner.read(move |snapshot| snapshot.read_state(caller.account_id, conversation_id)).await?;
-        let (unread, mentions) = state.map_or((0, 0), |state| (state.unread, state.mentions));
-        Ok(opened.map(|(conversation_id, last_seq)| Conversation {
-            conversation_id,
-            kind,
-            peer: Some(peer),
-            group: None,
-            last_seq,
-            unread,
-            mentions,
-        }))
+        let found = inner.read(move |snapshot| snapshot.conversation(caller.account_id, conversation_id)).await?;
+        let found = found.ok_or_else(|| refused(Refusal::NoSuchConversation))?;
+        Ok(opened.map(|_| found))
     }
 }

@@ -4,9 +4,9 @@ use posthouse_protocol::{
     AccountsCreate, AccountsDepart, AccountsDevices, AccountsDisable, AccountsEnable, AccountsGet, AccountsImport,
     AccountsMe, AccountsReset, AccountsRole, AccountsSearch, AccountsSignOut, AccountsUpdate, Connect,
     ConversationsAdd, ConversationsCreate, ConversationsDirect, ConversationsGet, ConversationsLeave,
-    ConversationsList, ConversationsMembers, ConversationsRemove, ConversationsRole, ConversationsUpdate, DevicesList,
+    ConversationsList, ConversationsMembers, ConversationsMute, ConversationsPin, ConversationsRemove, ConversationsRole, ConversationsUpdate, DevicesList,
     DevicesRevoke, History, InvitesAccept, InvitesCreate, InvitesList, InvitesRevoke, Login, Logout, MessagesEdit, MessagesReact, MessagesRecall, MessagesVersions, PasswordChange,
-    Ping, Receipt, ReceiptsGet, Send, Sync,
+    Ping, Receipt, ReceiptsGet, Send, Sync, Typing,
 };
 
 use super::call::{Entry, change, open, ordered, read};
@@ -24,6 +24,9 @@ const METHODS: &[Entry] = &[
     ordered::<MessagesRecall>(),
     read::<MessagesVersions>(),
     read::<ReceiptsGet>(),
+    read::<Typing>(),
+    ordered::<ConversationsMute>(),
+    ordered::<ConversationsPin>(),
     open::<Login>(),
     read::<ConversationsList>(),
     read::<ConversationsGet>(),

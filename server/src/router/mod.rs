@@ -18,10 +18,12 @@ mod messages;
 mod methods;
 mod outbox;
 mod password;
+mod preferences;
 mod receipts;
 mod registry;
 mod secret;
 mod session;
+mod typing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -51,6 +53,7 @@ struct Inner {
     store: Store,
     registry: Registry,
     receipts: receipts::Gathered,
+    writers: typing::Writers,
     passwords: Passwords,
     origins: AtomicU64,
 }
@@ -66,6 +69,7 @@ impl Router {
                 store,
                 registry,
                 receipts: receipts::Gathered::default(),
+                writers: typing::Writers::default(),
                 passwords,
                 origins: AtomicU64::new(first),
             }),

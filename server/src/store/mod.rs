@@ -45,7 +45,7 @@ pub use command::{
     AccountRoleSet, By, DeviceAdd, DeviceUsed, DevicesRevoke, DirectOpen, EverybodyFill, EverybodyOpen, GroupCreate,
     GroupLeave, GroupRole, GroupUpdate, InviteAccept, InviteAdd, InviteRevoke, MarksMove, MemberRemove, MembersAdd, MessageAppend, MessageEdit,
     MessageReact, MessageRecall,
-    NewAccount, PasswordSet, Refusal, Revoked, Step, Write,
+    NewAccount, PasswordSet, PreferencesSet, Refusal, Revoked, Step, Write,
 };
 pub use committed::Committed;
 pub use database::FILE_NAME;

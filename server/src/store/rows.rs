@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use posthouse_protocol::{
     Account, AccountId, AccountRole, AccountStatus, Body, ConversationId, ConversationKind, DisplayName, HistoryAccess,
-    MemberRole, MessageId, Profile, Seq, TimestampMs, Title, limits,
+    MemberRole, MessageId, Preferences, Profile, Seq, TimestampMs, Title, limits,
 };
 use serde::{Deserialize, Serialize};
 
@@ -53,11 +53,13 @@ pub(super) enum RowTable {
     Mention = 22,
     /// conversation, account → [`MarkRow`]
     Mark = 23,
+    /// account, conversation → [`PreferencesRow`]
+    Preferences = 24,
 }
 
 impl RowTable {
     /// All of them, for reading their numbers.
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Account,
         Self::Username,
         Self::Device,
@@ -70,6 +72,7 @@ impl RowTable {
         Self::Reaction,
         Self::Mention,
         Self::Mark,
+        Self::Preferences,
     ];
 
     pub fn from_number(number: u8) -> Option<Self> {
@@ -208,6 +211,25 @@ impl MarkRow {
     /// The further of two.
     pub fn furthest(self, other: Self) -> Self {
         Self { read: self.read.max(other.read), delivered: self.delivered.max(other.delivered) }
+    }
+}
+
+/// What a member has set for itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PreferencesRow {
+    pub muted: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted_until: Option<TimestampMs>,
+    pub pinned: bool,
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
+impl PreferencesRow {
+    /// As clients see it.
+    pub fn of(&self, conversation_id: ConversationId) -> Preferences {
+        let Self { muted, muted_until, pinned, .. } = *self;
+        Preferences { conversation_id, muted, muted_until, pinned }
     }
 }
 
@@ -367,6 +389,10 @@ impl RowKey {
 
     pub fn mention(conversation: ConversationId, account: AccountId, seq: Seq) -> Self {
         Self::new(RowTable::Mention, [mention_key(conversation, account).as_slice(), &number_key(seq.0)].concat())
+    }
+
+    pub fn preferences(account: AccountId, conversation: ConversationId) -> Self {
+        Self::new(RowTable::Preferences, pair_key(account.0, conversation.0))
     }
 
     pub fn mark(conversation: ConversationId, account: AccountId) -> Self {

@@ -7,8 +7,8 @@ use posthouse_e2e::{Device, Site, refusal};
 use posthouse_protocol::{
     AccountId, ConversationId, ConversationsAdd, ConversationsAddParams, ConversationsCreate,
     ConversationsCreateParams, ConversationsGet, ConversationsGetParams, ConversationsLeave, ConversationsLeaveParams,
-    ConversationsList, ConversationsListParams, ErrorCode, Event, HistoryAccess, Mark, Mentions, ReadState, Receipt,
-    ReceiptCounts, ReceiptParams, Receipts, ReceiptsGet, ReceiptsGetParams, Send, SendParams, Seq, Title, Username,
+    ConversationsList, ConversationsListParams, ConversationsMute, ConversationsMuteParams, ConversationsPin, ConversationsPinParams, ErrorCode, Event, HistoryAccess, Mark, Mentions, Preferences, ReadState, Receipt,
+    ReceiptCounts, ReceiptParams, Receipts, ReceiptsGet, ReceiptsGetParams, Send, SendParams, Seq, TimestampMs, Title, Typing, TypingParams, Username,
     limits,
 };
 use serde_json::json;
@@ -202,6 +202,16 @@ async fn deliver(device: &Device, conversation_id: ConversationId, seq: u64) {
     within("answer", device.client.call::<Receipt>(&params)).await.expect("taken");
 }
 
+/// The next event, passing over news of conversations.
+async fn next(device: &mut Device) -> Event {
+    loop {
+        match device.next_event().await {
+            Event::ConversationAdded(_) => {}
+            event => return event,
+        }
+    }
+}
+
 async fn next_read_state(device: &mut Device) -> ReadState {
     loop {
         if let Event::ReadState(state) = within("event", device.events.next()).await.expect("it lasts").event {
@@ -216,4 +226,56 @@ async fn next_receipts(device: &mut Device) -> Receipts {
             return receipts;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn muting_and_pinning_are_ones_own_and_reach_ones_other_devices_also_later() {
+    let (site, server) = Site::with_accounts(&["anna", "ben"]);
+    let anna = Device::log_in(&server.url(), "anna").await;
+    let mut phone = Device::log_in(&server.url(), "anna").await;
+    let ben = Device::log_in(&server.url(), "ben").await;
+    let conversation_id = anna.direct("ben").await;
+    let mute = ConversationsMuteParams { conversation_id, muted: true, until: Some(TimestampMs(1_795_370_000_000)) };
+    anna.client.call::<ConversationsMute>(&mute).await.expect("muted");
+    let pin = ConversationsPinParams { conversation_id, pinned: true };
+    let now = anna.client.call::<ConversationsPin>(&pin).await.expect("pinned");
+    assert_eq!(anna.client.call::<ConversationsPin>(&pin).await.expect("pinned already"), now);
+    assert_eq!((now.muted, now.muted_until, now.pinned), (true, mute.until, true));
+    let first = Event::Preferences(Preferences { pinned: false, ..now });
+    for expected in [first, Event::Preferences(now)] {
+        assert_eq!(next(&mut phone).await, expected);
+    }
+    let nowhere = ConversationsPinParams { conversation_id: ConversationId(99), pinned: true };
+    assert_eq!(refusal(anna.client.call::<ConversationsPin>(&nowhere).await).code, ErrorCode::NotFound);
+    server.kill();
+    let server = site.start();
+    let get = ConversationsGetParams { conversation_id };
+    for (token, expected) in [(anna.token, (true, mute.until, true)), (ben.token, (false, None, false))] {
+        let device = Device::connect(&server.url(), token).await;
+        let found = device.client.call::<ConversationsGet>(&get).await.expect("a conversation");
+        assert_eq!((found.muted, found.muted_until, found.pinned), expected);
+    }
+    server.assert_undisturbed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_writes_is_told_to_the_others_and_not_too_often() {
+    let (_site, server) = Site::with_accounts(&["anna", "ben", "carl"]);
+    let anna = Device::log_in(&server.url(), "anna").await;
+    let mut ben = Device::log_in(&server.url(), "ben").await;
+    let carl = Device::log_in(&server.url(), "carl").await;
+    let params = TypingParams { conversation_id: anna.direct("ben").await };
+    for _ in 0..20 {
+        anna.client.call::<Typing>(&params).await.expect("taken");
+    }
+    anna.send(params.conversation_id, "there it is").await;
+    let mut told = 0;
+    while let Event::Typing(typing) = next(&mut ben).await {
+        assert_eq!(typing.account_id, anna.account.account_id);
+        told += 1;
+    }
+    // Twenty calls take far less than the pauses between twenty events.
+    assert!((1..20).contains(&told), "told {told} times");
+    assert_eq!(refusal(carl.client.call::<Typing>(&params).await).code, ErrorCode::NotFound);
+    server.assert_undisturbed();
 }

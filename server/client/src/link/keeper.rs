@@ -277,6 +277,8 @@ impl Keeper {
                     | Event::MessageEdited(_)
                     | Event::MessageRecalled(_)
                     | Event::Reaction(_)
+                    | Event::Preferences(_)
+                    | Event::Typing(_)
                     | Event::Receipts(_)
                     | Event::ReadState(_)
                     | Event::Restarting(_) => false,

@@ -13,6 +13,7 @@ mod import;
 mod invites;
 mod membership;
 mod messages;
+mod preferences;
 mod receipts;
 
 use posthouse_protocol::{Event, TimestampMs};
@@ -40,6 +41,7 @@ pub use import::AccountImport;
 pub(super) use invites::invite_id;
 pub use invites::{InviteAccept, InviteAdd, InviteRevoke};
 pub use messages::MessageAppend;
+pub use preferences::PreferencesSet;
 pub use receipts::{MarksMove, Step};
 
 /// Why a command was refused.

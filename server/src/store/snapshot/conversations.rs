@@ -1,12 +1,12 @@
 //! Conversations, as one member sees them.
 
-use posthouse_protocol::{AccountId, Conversation, ConversationId, GroupInfo, PageToken, ReadState, Seq};
+use posthouse_protocol::{AccountId, Conversation, ConversationId, GroupInfo, PageToken, Preferences, ReadState, Seq};
 
 use super::{Page, Snapshot};
 use crate::store::StoreError;
 use crate::store::record::{decode_json, encode_json};
 use crate::store::rows::{
-    ConversationRow, GroupRow, GroupSettings, MembershipRow, RowKey, RowTable, number_key, pair_of,
+    ConversationRow, GroupRow, GroupSettings, MembershipRow, PreferencesRow, RowKey, RowTable, number_key, pair_of,
 };
 use crate::store::tables::{HEADS, each_row, row};
 
@@ -73,8 +73,22 @@ impl Snapshot {
             let GroupSettings { title, announcement_only, history } = settings;
             GroupInfo { title, announcement_only, history, everybody, member_count, role: membership.role }
         });
+        let set = row(&self.txn, &RowKey::preferences(account_id, conversation_id))?;
+        let set = set.map(|set| decode_json::<PreferencesRow>("preferences", &set)).transpose()?.unwrap_or_default();
+        let Preferences { muted, muted_until, pinned, .. } = set.of(conversation_id);
         let (kind, last_seq) = (found.kind, Seq(seq));
-        Ok(Some(Conversation { conversation_id, kind, peer, group, last_seq, unread, mentions }))
+        Ok(Some(Conversation {
+            conversation_id,
+            kind,
+            peer,
+            group,
+            last_seq,
+            unread,
+            mentions,
+            muted,
+            muted_until,
+            pinned,
+        }))
     }
 
     fn ranks(&self, account_id: AccountId) -> Result<Vec<Rank>, StoreError> {
