@@ -45,6 +45,7 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     let fan_out = tokio::spawn(router.clone().fan_out(published));
     let signing_out = tokio::spawn(router.clone().close_signed_out(signed_out));
     let receipts = tokio::spawn(router.clone().flush_receipts());
+    let presence = tokio::spawn(router.clone().tell_presence());
     let (shutdown, stopping) = shutdown::channel();
     let admin = admin::bind(&config.admin_socket)?;
     let admin = tokio::spawn(admin.serve(router.clone(), stopping.clone()));
@@ -70,6 +71,7 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     };
     watch.abort();
     receipts.abort();
+    presence.abort();
     fan_out.abort();
     signing_out.abort();
     stored(end)

@@ -71,6 +71,7 @@ impl View {
             }
             Event::AccountUpdated(_)
             | Event::Preferences(_)
+            | Event::Presence(_)
             | Event::Receipts(_)
             | Event::ReadState(_)
             | Event::Typing(_)

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ConversationAdded, ConversationRemoved, ConversationUpdated, Cursor, Message, MessageEdited, MessageRecalled,
-    Preferences, Profile, Reacted, ReadState, Receipts, TypingNow,
+    Preferences, PresenceNow, Profile, Reacted, ReadState, Receipts, TypingNow,
 };
 
 /// An event with its place in the stream. What is durable has one and can be had again by `sync`; what is
@@ -45,6 +45,8 @@ pub enum Event {
     Preferences(Preferences),
     /// Somebody is writing. Lossy.
     Typing(TypingNow),
+    /// A contact has come, gone, or turned away. Lossy.
+    Presence(PresenceNow),
     /// Members of a conversation have come further. Lossy.
     Receipts(Receipts),
     /// The account has read something on one of its devices. Lossy.

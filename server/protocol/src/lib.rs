@@ -27,6 +27,7 @@ mod name;
 #[cfg(test)]
 mod schema;
 mod preferences;
+mod presence;
 mod receipts;
 mod session;
 mod title;
@@ -50,6 +51,7 @@ pub use messages::*;
 pub use method::{Empty, Method};
 pub use name::{DisplayName, DisplayNameError, NameError, Username};
 pub use preferences::*;
+pub use presence::*;
 pub use receipts::*;
 pub use session::*;
 pub use title::{Title, TitleError};

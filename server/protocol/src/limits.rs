@@ -39,6 +39,12 @@ pub const TYPING_MEMBERS_MAX: usize = 100;
 /// For so many seconds a client shows that somebody is writing; the one who writes says so again every three.
 pub const TYPING_SHOWN_S: u64 = 6;
 
+/// A group of more members makes nobody a contact: presence is not told there.
+pub const PRESENCE_MEMBERS_MAX: usize = 100;
+
+/// Most contacts in one answer to `presence`: some 80 KB of JSON.
+pub const PRESENCE_SHOWN_MAX: usize = 2000;
+
 /// Unread messages that mention an account are counted up to this.
 pub const MENTIONS_COUNTED_MAX: usize = 1000;
 

@@ -8,7 +8,7 @@ use posthouse_protocol::{
     ConversationsAdd, ConversationsCreate, ConversationsDirect, ConversationsGet, ConversationsLeave,
     ConversationsList, ConversationsMembers, ConversationsMute, ConversationsPin, ConversationsRemove, ConversationsRole, ConversationsUpdate, DevicesList,
     DevicesRevoke, ErrorCode, History, Incoming, InvitesAccept, InvitesCreate, InvitesList, InvitesRevoke, Login,
-    Logout, MessagesEdit, MessagesReact, MessagesRecall, MessagesVersions, Method, PasswordChange, Ping, Pushed, Receipt, ReceiptsGet, RequestHead, RequestId, Send, Sync, Typing, admin,
+    Logout, MessagesEdit, MessagesReact, MessagesRecall, MessagesVersions, Method, PasswordChange, Ping, Presence, Pushed, Receipt, ReceiptsGet, RequestHead, RequestId, Send, Sync, Typing, admin,
 };
 use serde_json::Value;
 
@@ -50,6 +50,7 @@ fn methods() -> HashMap<&'static str, Checks> {
         checks::<ConversationsMute>(),
         checks::<ConversationsPin>(),
         checks::<Typing>(),
+        checks::<Presence>(),
         checks::<Receipt>(),
         checks::<ReceiptsGet>(),
         checks::<MessagesVersions>(),

@@ -6,7 +6,7 @@ use posthouse_protocol::{
     ConversationsAdd, ConversationsCreate, ConversationsDirect, ConversationsGet, ConversationsLeave,
     ConversationsList, ConversationsMembers, ConversationsMute, ConversationsPin, ConversationsRemove, ConversationsRole, ConversationsUpdate, DevicesList,
     DevicesRevoke, History, InvitesAccept, InvitesCreate, InvitesList, InvitesRevoke, Login, Logout, MessagesEdit, MessagesReact, MessagesRecall, MessagesVersions, PasswordChange,
-    Ping, Receipt, ReceiptsGet, Send, Sync, Typing,
+    Ping, Presence, Receipt, ReceiptsGet, Send, Sync, Typing,
 };
 
 use super::call::{Entry, change, open, ordered, read};
@@ -25,6 +25,7 @@ const METHODS: &[Entry] = &[
     read::<MessagesVersions>(),
     read::<ReceiptsGet>(),
     read::<Typing>(),
+    read::<Presence>(),
     ordered::<ConversationsMute>(),
     ordered::<ConversationsPin>(),
     open::<Login>(),

@@ -19,6 +19,7 @@ mod methods;
 mod outbox;
 mod password;
 mod preferences;
+mod presence;
 mod receipts;
 mod registry;
 mod secret;
@@ -54,6 +55,7 @@ struct Inner {
     registry: Registry,
     receipts: receipts::Gathered,
     writers: typing::Writers,
+    presences: presence::Changed,
     passwords: Passwords,
     origins: AtomicU64,
 }
@@ -70,6 +72,7 @@ impl Router {
                 registry,
                 receipts: receipts::Gathered::default(),
                 writers: typing::Writers::default(),
+                presences: presence::Changed::default(),
                 passwords,
                 origins: AtomicU64::new(first),
             }),
@@ -94,7 +97,9 @@ impl Router {
 
     /// Forgets a session; its events go to nobody from here on.
     pub fn disconnect(&self, origin: Origin) {
-        self.inner.registry.remove(origin);
+        if let Some(account_id) = self.inner.registry.remove(origin) {
+            self.inner.presences.add(account_id);
+        }
     }
 
     /// Closes the connections of devices that were signed out. Runs until the store ends.

@@ -94,7 +94,10 @@ impl Router {
             tokio::time::sleep(GATHER).await;
             for steps in self.inner.receipts.take().chunks(MarksMove::LEN_MAX) {
                 if let Err(error) = self.inner.flush(steps.to_vec()).await {
-                    store_failed(&error);
+                    // That the store has stopped is no failure.
+                    if !matches!(error, StoreError::Stopped) {
+                        store_failed(&error);
+                    }
                     return;
                 }
             }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use posthouse_protocol::{AccountId, DeviceId};
+use posthouse_protocol::{AccountId, DeviceId, PresenceNow, PresenceStatus};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::outbox::{Class, OutboxSender};
@@ -21,6 +21,8 @@ struct Sessions {
     last: u64,
     by_account: HashMap<AccountId, Vec<(Origin, OutboxSender)>>,
     devices: HashMap<Origin, (AccountId, DeviceId)>,
+    /// Of those that have said theirs, and not offline.
+    presences: HashMap<Origin, PresenceStatus>,
 }
 
 impl Registry {
@@ -37,11 +39,48 @@ impl Registry {
         sessions.last
     }
 
-    /// Forgets a session, also one whose `connect` was cut off half way, or that never was.
-    pub fn remove(&self, origin: Origin) {
+    /// Forgets a session, also one whose `connect` was cut off half way, or that never was. Says whose presence this
+    /// may have changed.
+    pub fn remove(&self, origin: Origin) -> Option<AccountId> {
         let mut sessions = self.lock();
-        if let Some((account_id, _)) = sessions.devices.remove(&origin) {
-            sessions.retain(account_id, |(other, _)| *other != origin);
+        let (account_id, _) = sessions.devices.remove(&origin)?;
+        sessions.retain(account_id, |(other, _)| *other != origin);
+        sessions.presences.remove(&origin).map(|_| account_id)
+    }
+
+    /// Notes what a session says of itself; whether that is anything else than before.
+    pub fn set_presence(&self, origin: Origin, status: PresenceStatus) -> bool {
+        let mut sessions = self.lock();
+        // One that has ended meanwhile would be noted for ever.
+        if !sessions.devices.contains_key(&origin) {
+            return false;
+        }
+        let before = match status {
+            PresenceStatus::Offline => sessions.presences.remove(&origin),
+            status => sessions.presences.insert(origin, status),
+        };
+        before.unwrap_or(PresenceStatus::Offline) != status
+    }
+
+    /// How it is with these accounts now.
+    pub fn presences(&self, accounts: &[AccountId]) -> Vec<PresenceNow> {
+        let sessions = self.lock();
+        let of = |account_id: &AccountId| {
+            let origins = sessions.by_account.get(account_id).into_iter().flatten().map(|(origin, _)| origin);
+            let status = origins.filter_map(|origin| sessions.presences.get(origin)).max();
+            PresenceNow { account_id: *account_id, status: status.copied().unwrap_or(PresenceStatus::Offline) }
+        };
+        accounts.iter().map(of).collect()
+    }
+
+    /// Queues a frame that may get lost for those sessions of these accounts that have said their own presence.
+    pub fn deliver_presence(&self, accounts: &[AccountId], frame: &Utf8Bytes) {
+        let sessions = self.lock();
+        for (origin, outbox) in accounts.iter().filter_map(|account| sessions.by_account.get(account)).flatten() {
+            if sessions.presences.contains_key(origin) {
+                // One that takes nothing more is found by what is durable.
+                let _ = outbox.push(frame.clone(), Class::Lossy);
+            }
         }
     }
 
@@ -134,14 +173,40 @@ mod tests {
         let (other_sender, mut left) = outbox();
         registry.add(account, DeviceId(1), origin, sender);
         registry.add(account, DeviceId(2), other, other_sender);
-        registry.remove(origin);
-        registry.remove(Origin(3));
+        assert!(registry.set_presence(origin, PresenceStatus::Online));
+        assert_eq!(registry.remove(origin), Some(account));
+        assert_eq!(registry.remove(Origin(3)), None);
+        assert!(!registry.set_presence(origin, PresenceStatus::Online), "it has ended");
         deliver(&registry, &record(1, Recipients::Accounts([account].into()), None));
         assert_eq!(left.next_now().as_deref(), Some("1"));
         assert_eq!(removed.next_now(), None);
-        registry.remove(other);
+        assert_eq!(registry.remove(other), None, "it has never said its presence");
         let sessions = registry.lock();
-        assert!(sessions.by_account.is_empty() && sessions.devices.is_empty());
+        assert!(sessions.by_account.is_empty() && sessions.devices.is_empty() && sessions.presences.is_empty());
+    }
+
+    #[test]
+    fn an_account_is_what_the_most_present_of_its_sessions_is() {
+        use PresenceStatus::{Away, Offline, Online};
+        let registry = Registry::new(0);
+        let account = AccountId(1);
+        for number in 1..=3 {
+            registry.add(account, DeviceId(number), Origin(number), outbox().0);
+        }
+        let now = || registry.presences(&[account])[0].status;
+        assert_eq!(now(), Offline, "none has said anything");
+        for (number, status, is_news, sum) in [
+            (1, Away, true, Away),
+            (1, Away, false, Away),
+            (2, Online, true, Online),
+            (2, Away, true, Away),
+            (2, Offline, true, Away),
+            (3, Offline, false, Away),
+            (1, Offline, true, Offline),
+        ] {
+            assert_eq!(registry.set_presence(Origin(number), status), is_news, "{number} {status:?}");
+            assert_eq!(now(), sum, "{number} {status:?}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod limits;
 mod link;
 mod messaging;
 mod overload;
+mod presence;
 mod privacy;
 mod receipts;
 mod service_manager;

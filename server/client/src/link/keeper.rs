@@ -279,6 +279,7 @@ impl Keeper {
                     | Event::Reaction(_)
                     | Event::Preferences(_)
                     | Event::Typing(_)
+                    | Event::Presence(_)
                     | Event::Receipts(_)
                     | Event::ReadState(_)
                     | Event::Restarting(_) => false,

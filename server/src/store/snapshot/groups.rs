@@ -1,12 +1,12 @@
 //! Who is in a conversation.
 
-use posthouse_protocol::{AccountId, ConversationId, Member, PageToken};
+use posthouse_protocol::{AccountId, ConversationId, Member, PageToken, limits};
 
 use super::{Page, Snapshot};
 use crate::store::StoreError;
-use crate::store::record::encode_json;
-use crate::store::rows::{MembershipRow, RowKey, pair_of};
-use crate::store::tables::ROWS;
+use crate::store::record::{decode_json, encode_json};
+use crate::store::rows::{ConversationRow, MembershipRow, RowKey, RowTable, number_key, pair_of};
+use crate::store::tables::{ROWS, each_row, row};
 
 /// A part of a conversation's members.
 pub struct MembersPage {
@@ -17,6 +17,31 @@ pub struct MembersPage {
 }
 
 impl Snapshot {
+    /// Who is in a direct conversation with the account, or in a group of it that is not too large; ascending, and
+    /// without itself.
+    pub fn contacts(&self, account_id: AccountId) -> Result<Vec<AccountId>, StoreError> {
+        let mut conversations = Vec::new();
+        each_row(&self.txn, RowTable::Membership, &number_key(account_id.0), |key, value| {
+            let membership: MembershipRow = decode_json("a membership", value)?;
+            if membership.is_current() {
+                conversations.push(ConversationId(pair_of(key)?.1));
+            }
+            Ok::<_, StoreError>(())
+        })?;
+        let mut contacts = Vec::new();
+        for conversation_id in conversations {
+            let Some(found) = row(&self.txn, &RowKey::conversation(conversation_id))? else { continue };
+            let found: ConversationRow = decode_json("a conversation", &found)?;
+            if found.group.is_none_or(|group| group.member_count <= limits::PRESENCE_MEMBERS_MAX as u64) {
+                contacts.extend(self.member_ids(conversation_id)?);
+            }
+        }
+        contacts.sort_unstable();
+        contacts.dedup();
+        contacts.retain(|contact| *contact != account_id);
+        Ok(contacts)
+    }
+
     /// Up to `limit` members behind account `after`; `None` where the reader is no member.
     pub fn members(
         &self,
