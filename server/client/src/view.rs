@@ -9,8 +9,8 @@ mod room;
 use std::collections::BTreeMap;
 
 use posthouse_protocol::{
-    Account, Body, ClientMsgId, Conversation, ConversationId, Event, HistoryResult, Message, Reacted, Reaction, SendParams,
-    SendResult, Seq, limits,
+    Account, Body, ClientMsgId, Conversation, ConversationId, Event, HistoryResult, Message, Reacted, Reaction,
+    SendParams, SendResult, Seq, limits,
 };
 
 pub use room::{Outgoing, OutgoingState, Place, Room};

@@ -6,9 +6,11 @@ use posthouse_protocol::{
     AccountsCreate, AccountsDepart, AccountsDevices, AccountsDisable, AccountsEnable, AccountsGet, AccountsImport,
     AccountsMe, AccountsReset, AccountsRole, AccountsSearch, AccountsSignOut, AccountsUpdate, Connect,
     ConversationsAdd, ConversationsCreate, ConversationsDirect, ConversationsGet, ConversationsLeave,
-    ConversationsList, ConversationsMembers, ConversationsMute, ConversationsPin, ConversationsRemove, ConversationsRole, ConversationsUpdate, DevicesList,
-    DevicesRevoke, ErrorCode, History, Incoming, InvitesAccept, InvitesCreate, InvitesList, InvitesRevoke, Login,
-    Logout, MessagesEdit, MessagesReact, MessagesRecall, MessagesVersions, Method, PasswordChange, Ping, Presence, Pushed, Receipt, ReceiptsGet, RequestHead, RequestId, Send, Sync, Typing, admin,
+    ConversationsList, ConversationsMembers, ConversationsMute, ConversationsPin, ConversationsRemove,
+    ConversationsRole, ConversationsUpdate, DevicesList, DevicesRevoke, ErrorCode, History, Incoming, InvitesAccept,
+    InvitesCreate, InvitesList, InvitesRevoke, Login, Logout, MessagesEdit, MessagesReact, MessagesRecall,
+    MessagesVersions, Method, PasswordChange, Ping, Presence, Pushed, Receipt, ReceiptsGet, RequestHead, RequestId,
+    Send, Sync, Typing, admin,
 };
 use serde_json::Value;
 

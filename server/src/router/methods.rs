@@ -4,9 +4,10 @@ use posthouse_protocol::{
     AccountsCreate, AccountsDepart, AccountsDevices, AccountsDisable, AccountsEnable, AccountsGet, AccountsImport,
     AccountsMe, AccountsReset, AccountsRole, AccountsSearch, AccountsSignOut, AccountsUpdate, Connect,
     ConversationsAdd, ConversationsCreate, ConversationsDirect, ConversationsGet, ConversationsLeave,
-    ConversationsList, ConversationsMembers, ConversationsMute, ConversationsPin, ConversationsRemove, ConversationsRole, ConversationsUpdate, DevicesList,
-    DevicesRevoke, History, InvitesAccept, InvitesCreate, InvitesList, InvitesRevoke, Login, Logout, MessagesEdit, MessagesReact, MessagesRecall, MessagesVersions, PasswordChange,
-    Ping, Presence, Receipt, ReceiptsGet, Send, Sync, Typing,
+    ConversationsList, ConversationsMembers, ConversationsMute, ConversationsPin, ConversationsRemove,
+    ConversationsRole, ConversationsUpdate, DevicesList, DevicesRevoke, History, InvitesAccept, InvitesCreate,
+    InvitesList, InvitesRevoke, Login, Logout, MessagesEdit, MessagesReact, MessagesRecall, MessagesVersions,
+    PasswordChange, Ping, Presence, Receipt, ReceiptsGet, Send, Sync, Typing,
 };
 
 use super::call::{Entry, change, open, ordered, read};

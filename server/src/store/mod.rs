@@ -19,6 +19,7 @@ mod database;
 mod device_index;
 mod expiry;
 mod handoff;
+mod membership;
 mod overlay;
 mod record;
 mod replay;
@@ -43,9 +44,9 @@ use command::GroupsLeave;
 pub use command::{
     AccountAdd, AccountDepart, AccountDisable, AccountEnable, AccountImport, AccountRename, AccountReset,
     AccountRoleSet, By, DeviceAdd, DeviceUsed, DevicesRevoke, DirectOpen, EverybodyFill, EverybodyOpen, GroupCreate,
-    GroupLeave, GroupRole, GroupUpdate, InviteAccept, InviteAdd, InviteRevoke, MarksMove, MemberRemove, MembersAdd, MessageAppend, MessageEdit,
-    MessageReact, MessageRecall,
-    NewAccount, PasswordSet, PreferencesSet, Refusal, Revoked, Step, Write,
+    GroupLeave, GroupRole, GroupUpdate, InviteAccept, InviteAdd, InviteRevoke, MarksMove, MemberRemove, MembersAdd,
+    MessageAppend, MessageEdit, MessageReact, MessageRecall, NewAccount, PasswordSet, PreferencesSet, Refusal, Revoked,
+    Step, Write,
 };
 pub use committed::Committed;
 pub use database::FILE_NAME;

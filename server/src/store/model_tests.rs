@@ -17,9 +17,10 @@ mod edits;
 
 use super::command::{Decision, Group, NewRecord};
 use super::crash_tests::{Random, seed};
+use super::membership::{Interval, MembershipRow};
 use super::model_groups::GroupModel;
 use super::record::{Audience, Origin, Place, Recipients, decode_json, decode_message};
-use super::rows::{Interval, MembershipRow, Row, RowKey};
+use super::rows::{Row, RowKey};
 use super::{AccountAdd, DirectOpen, MessageAppend, Refusal, Store, StoreParts, Which, Write};
 
 pub const ACCOUNTS: u64 = 4;

@@ -13,10 +13,11 @@ use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::StoreError;
 use super::device_index::{DeviceIndex, ServingTime, TokenHash};
+use super::membership::MembershipRow;
 use super::record::decode_json;
 use super::rows::{
-    AccountRow, ConversationRow, DeviceRow, GroupRow, GroupSettings, InviteRow, MembershipRow, RowTable, number_of,
-    pair_of, token_hash_of,
+    AccountRow, ConversationRow, DeviceRow, GroupRow, GroupSettings, InviteRow, RowTable, number_of, pair_of,
+    token_hash_of,
 };
 use super::tables::{HEADS, LOG, META, each_row};
 

@@ -5,9 +5,10 @@ use posthouse_e2e::raw::RawSocket;
 use posthouse_e2e::wait::within;
 use posthouse_e2e::{Device, Site, refusal};
 use posthouse_protocol::{
-    AccountId, Body, ConversationId, ConversationsCreate, ConversationsCreateParams, Cursor, ErrorCode, Event, Mentions, MessageId, MessagesEdit, MessagesEditParams,
-    MessagesReact, MessagesReactParams, MessagesRecall, MessagesRecallParams, MessagesVersions, MessagesVersionsParams,
-    NewBody, Reaction, Send, SendParams, Sync, SyncParams, Title, limits,
+    AccountId, Body, ConversationId, ConversationsCreate, ConversationsCreateParams, Cursor, ErrorCode, Event,
+    Mentions, MessageId, MessagesEdit, MessagesEditParams, MessagesReact, MessagesReactParams, MessagesRecall,
+    MessagesRecallParams, MessagesVersions, MessagesVersionsParams, NewBody, Reaction, Send, SendParams, Sync,
+    SyncParams, Title, limits,
 };
 use serde_json::json;
 

@@ -51,7 +51,8 @@ async fn hostile_presence_is_refused() {
     let answer = socket.call(1, "presence", json!({ "status": "online" })).await;
     assert_eq!(answer["error"]["code"], "not_connected");
     socket.call(2, "connect", json!({ "token": anna.token })).await;
-    for params in [json!({}), json!({ "status": "busy" }), json!({ "status": 1 }), json!({ "status": "away", "of": 2 })] {
+    for params in [json!({}), json!({ "status": "busy" }), json!({ "status": 1 }), json!({ "status": "away", "of": 2 })]
+    {
         let answer = socket.call(3, "presence", params.clone()).await;
         assert_eq!(answer["error"]["code"], "invalid_params", "{params}: {answer}");
     }

@@ -7,9 +7,10 @@ use posthouse_e2e::{Device, Site, refusal};
 use posthouse_protocol::{
     AccountId, ConversationId, ConversationsAdd, ConversationsAddParams, ConversationsCreate,
     ConversationsCreateParams, ConversationsGet, ConversationsGetParams, ConversationsLeave, ConversationsLeaveParams,
-    ConversationsList, ConversationsListParams, ConversationsMute, ConversationsMuteParams, ConversationsPin, ConversationsPinParams, ErrorCode, Event, HistoryAccess, Mark, Mentions, Preferences, ReadState, Receipt,
-    ReceiptCounts, ReceiptParams, Receipts, ReceiptsGet, ReceiptsGetParams, Send, SendParams, Seq, TimestampMs, Title, Typing, TypingParams, Username,
-    limits,
+    ConversationsList, ConversationsListParams, ConversationsMute, ConversationsMuteParams, ConversationsPin,
+    ConversationsPinParams, ErrorCode, Event, HistoryAccess, Mark, Mentions, Preferences, ReadState, Receipt,
+    ReceiptCounts, ReceiptParams, Receipts, ReceiptsGet, ReceiptsGetParams, Send, SendParams, Seq, TimestampMs, Title,
+    Typing, TypingParams, Username, limits,
 };
 use serde_json::json;
 

@@ -114,15 +114,13 @@ async fn listen(transport: Transport, output: Output) -> anyhow::Result<()> {
             caught = &mut interrupted => return caught.context("can't wait for an interrupt"),
         };
         match item {
-            Some(Item::Event(push)) => {
-                match &push.event {
-                    Event::Message(message) => output.message(message),
-                    change @ (Event::MessageEdited(_) | Event::MessageRecalled(_) | Event::Reaction(_)) => {
-                        output.change(change);
-                    }
-                    _ => {}
+            Some(Item::Event(push)) => match &push.event {
+                Event::Message(message) => output.message(message),
+                change @ (Event::MessageEdited(_) | Event::MessageRecalled(_) | Event::Reaction(_)) => {
+                    output.change(change);
                 }
-            }
+                _ => {}
+            },
             Some(Item::Online) if was_online => output.online_again(),
             Some(Item::Online) => {
                 was_online = true;

@@ -8,8 +8,8 @@ use jiff::tz::TimeZone;
 use posthouse_client::{ClientError, Login};
 use posthouse_protocol::admin::GroupEverybodyResult;
 use posthouse_protocol::{
-    Account, AccountWithPassword, Body, Conversation, ConversationsCreateResult, Device, Event, ImportError, ImportedAccount,
-    Invite, InvitesCreateResult, Member, Message, Profile, SendResult, TimestampMs, Title,
+    Account, AccountWithPassword, Body, Conversation, ConversationsCreateResult, Device, Event, ImportError,
+    ImportedAccount, Invite, InvitesCreateResult, Member, Message, Profile, SendResult, TimestampMs, Title,
 };
 use serde_json::json;
 

@@ -14,8 +14,9 @@ use posthouse_protocol::{
 use super::{Decision, Group, NewRecord, Refusal, Write};
 use crate::store::StoreError;
 use crate::store::authority;
+use crate::store::membership::MembershipRow;
 use crate::store::record::{Audience, Origin, Place, Recipients, decode_json, known_message, with_unknown};
-use crate::store::rows::{MembershipRow, Row, RowKey, VersionRow, number_of};
+use crate::store::rows::{Row, RowKey, VersionRow, number_of};
 
 /// Changes what a message says.
 pub struct MessageEdit {

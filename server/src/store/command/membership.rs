@@ -6,15 +6,16 @@
 use std::collections::HashMap;
 
 use posthouse_protocol::{
-    Account, AccountId, Body, ConversationAdded, ConversationId, ConversationKind, ConversationRemoved, ConversationUpdated,
-    Event, HistoryAccess, MemberRole, SystemBody,
+    Account, AccountId, Body, ConversationAdded, ConversationId, ConversationKind, ConversationRemoved,
+    ConversationUpdated, Event, HistoryAccess, MemberRole, SystemBody,
 };
 
 use super::messages::NewMessage;
 use super::{Group, NewRecord};
 use crate::store::StoreError;
+use crate::store::membership::MembershipRow;
 use crate::store::record::{Audience, Place, Recipients, decode_json};
-use crate::store::rows::{ConversationRow, MarkRow, MembershipRow, Row, RowKey};
+use crate::store::rows::{ConversationRow, MarkRow, Row, RowKey};
 use crate::store::state::{Conversation, GroupState};
 
 impl Group<'_> {

@@ -4,9 +4,10 @@ use posthouse_protocol::{AccountId, Conversation, ConversationId, GroupInfo, Pag
 
 use super::{Page, Snapshot};
 use crate::store::StoreError;
+use crate::store::membership::MembershipRow;
 use crate::store::record::{decode_json, encode_json};
 use crate::store::rows::{
-    ConversationRow, GroupRow, GroupSettings, MembershipRow, PreferencesRow, RowKey, RowTable, number_key, pair_of,
+    ConversationRow, GroupRow, GroupSettings, PreferencesRow, RowKey, RowTable, number_key, pair_of,
 };
 use crate::store::tables::{HEADS, each_row, row};
 

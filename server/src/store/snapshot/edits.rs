@@ -3,8 +3,9 @@
 use posthouse_protocol::{AccountId, ConversationId, MessageId, MessagesVersionsResult, Version, limits};
 
 use super::{Page, Snapshot};
+use crate::store::membership::MembershipRow;
 use crate::store::record::{Audience, decode_json, encode_json, known_message};
-use crate::store::rows::{MembershipRow, RowKey, VersionRow};
+use crate::store::rows::{RowKey, VersionRow};
 use crate::store::tables::{LOG, row, split_stored};
 use crate::store::{Refusal, StoreError};
 

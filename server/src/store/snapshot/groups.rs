@@ -4,8 +4,9 @@ use posthouse_protocol::{AccountId, ConversationId, Member, PageToken, limits};
 
 use super::{Page, Snapshot};
 use crate::store::StoreError;
+use crate::store::membership::MembershipRow;
 use crate::store::record::{decode_json, encode_json};
-use crate::store::rows::{ConversationRow, MembershipRow, RowKey, RowTable, number_key, pair_of};
+use crate::store::rows::{ConversationRow, RowKey, RowTable, number_key, pair_of};
 use crate::store::tables::{ROWS, each_row, row};
 
 /// A part of a conversation's members.

@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 
 use super::{Page, Snapshot, stored_frame};
 use crate::store::StoreError;
+use crate::store::membership::MembershipRow;
 use crate::store::record::{Audience, raw_data};
-use crate::store::rows::MembershipRow;
 use crate::store::tables::{AUDIENCE, LOG};
 
 type Index = ReadOnlyTable<(u8, u64, u64), (u64, u64, bool)>;

@@ -15,8 +15,9 @@ use posthouse_protocol::{AccountId, ConversationId, limits};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
 use super::StoreError;
+use super::membership::MembershipRow;
 use super::record::{Malformed, decode_json};
-use super::rows::{MembershipRow, RowKey};
+use super::rows::RowKey;
 use super::tables::{LOG, META, row, split_stored};
 
 pub use messages::Which;

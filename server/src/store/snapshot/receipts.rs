@@ -5,7 +5,8 @@ use posthouse_protocol::{AccountId, ConversationId, Mark, ReadState, ReceiptCoun
 use super::Snapshot;
 use super::messages::Records;
 use crate::store::StoreError;
-use crate::store::rows::{MarkRow, MembershipRow, RowKey, RowTable, mention_key, number_key, number_of, pair_of};
+use crate::store::membership::MembershipRow;
+use crate::store::rows::{MarkRow, RowKey, RowTable, mention_key, number_key, number_of, pair_of};
 use crate::store::tables::{each_row, row};
 
 impl Snapshot {

@@ -10,8 +10,9 @@ use serde_json::value::RawValue;
 
 use super::{Page, Snapshot, stored_frame};
 use crate::store::StoreError;
+use crate::store::membership::MembershipRow;
 use crate::store::record::{Audience, about, decode_json, raw_event};
-use crate::store::rows::{MembershipRow, RowTable, number_key, pair_of};
+use crate::store::rows::{RowTable, number_key, pair_of};
 use crate::store::tables::{AUDIENCE, LOG, each_row, split_stored};
 
 /// So near to the end it is cheaper to look at every record than to look for those of each conversation: a
