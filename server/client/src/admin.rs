@@ -5,9 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use posthouse_protocol::admin::{
-    AccountAdd, AccountAddParams, GroupEverybody, GroupEverybodyParams, GroupEverybodyResult,
+    AccountAdd, AccountAddParams, GroupEverybody, GroupEverybodyParams, GroupEverybodyResult, Retention, RetentionGet,
+    RetentionSet,
 };
-use posthouse_protocol::{Account, Incoming, Method, Request, RequestId};
+use posthouse_protocol::{Account, Empty, Incoming, Method, Request, RequestId};
 
 use crate::ClientError;
 
@@ -47,6 +48,22 @@ impl Admin {
     /// `Refused` with `not_found` where there is no such owner.
     pub fn group_for_everybody(&mut self, params: &GroupEverybodyParams) -> Result<GroupEverybodyResult, ClientError> {
         self.call::<GroupEverybody>(params)
+    }
+
+    /// For how long the site keeps what was said.
+    ///
+    /// # Errors
+    /// As [`Admin::open`].
+    pub fn retention(&mut self) -> Result<Retention, ClientError> {
+        self.call::<RetentionGet>(&Empty {})
+    }
+
+    /// Sets for how long the site keeps what was said.
+    ///
+    /// # Errors
+    /// `Refused` with `invalid_params` for days out of bounds.
+    pub fn set_retention(&mut self, retention: Retention) -> Result<Retention, ClientError> {
+        self.call::<RetentionSet>(&retention)
     }
 
     fn call<M: Method>(&mut self, params: &M::Params) -> Result<M::Result, ClientError> {

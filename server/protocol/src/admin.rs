@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Account, AccountRole, ConversationId, HistoryAccess, Method, Title, Username};
+use crate::{Account, AccountRole, ConversationId, Empty, HistoryAccess, Method, Title, Username};
 
 /// Longest line, in bytes.
 pub const LINE_LEN_MAX: usize = 4096;
@@ -73,4 +73,32 @@ pub struct GroupEverybodyResult {
     pub conversation_id: ConversationId,
     /// How many accounts were not in it before.
     pub added: u64,
+}
+
+/// Says for how long the site keeps what was said.
+pub enum RetentionGet {}
+
+impl Method for RetentionGet {
+    const NAME: &'static str = "retention.get";
+    type Params = Empty;
+    type Result = Retention;
+}
+
+/// Sets for how long the site keeps what was said. What is older is erased soon after, for good.
+pub enum RetentionSet {}
+
+impl Method for RetentionSet {
+    const NAME: &'static str = "retention.set";
+    type Params = Retention;
+    type Result = Retention;
+}
+
+/// For how long a site keeps what was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// In days of serving: [`crate::limits::RETENTION_DAYS_MIN`] to [`crate::limits::RETENTION_DAYS_MAX`], or for ever
+    /// without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub days: Option<u32>,
 }

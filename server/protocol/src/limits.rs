@@ -48,6 +48,12 @@ pub const PRESENCE_SHOWN_MAX: usize = 2000;
 /// Unread messages that mention an account are counted up to this.
 pub const MENTIONS_COUNTED_MAX: usize = 1000;
 
+/// Fewest days for which a site keeps what was said: more than those for which a retry of a message is recognised.
+pub const RETENTION_DAYS_MIN: u32 = 8;
+
+/// Most days, if not for ever.
+pub const RETENTION_DAYS_MAX: u32 = 3650;
+
 /// Longest `client_msg_id`, in bytes; a UUID has 36.
 pub const CLIENT_MSG_ID_LEN_MAX: usize = 64;
 

@@ -84,6 +84,8 @@ fn methods() -> HashMap<&'static str, Checks> {
         checks::<InvitesAccept>(),
         checks::<admin::AccountAdd>(),
         checks::<admin::GroupEverybody>(),
+        checks::<admin::RetentionGet>(),
+        checks::<admin::RetentionSet>(),
     ])
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use posthouse_protocol::admin::{AccountAdd, GroupEverybody, LINE_LEN_MAX};
+use posthouse_protocol::admin::{AccountAdd, GroupEverybody, LINE_LEN_MAX, RetentionGet, RetentionSet};
 use posthouse_protocol::{ErrorBody, ErrorCode, Method, Outgoing, RequestHead};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -19,7 +19,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::router::Router;
 use crate::shutdown::Shutdown;
-use crate::store::Committed;
 
 /// The bound socket, not serving yet.
 pub struct Admin {
@@ -130,24 +129,33 @@ async fn answer(line: &[u8], router: &Router) -> String {
         Err(error) => return frame(None, Err(&error)),
     };
     let result = carry_out(&head, router).await;
-    frame(Some(head.id), result.as_deref())
+    frame(Some(head.id), result.as_ref())
 }
 
-async fn carry_out(head: &RequestHead<'_>, router: &Router) -> Result<Committed<Value>, ErrorBody> {
+async fn carry_out(head: &RequestHead<'_>, router: &Router) -> Result<Value, ErrorBody> {
     match head.method.as_ref() {
         AccountAdd::NAME => {
             let params = head.params::<AccountAdd>()?;
             let account = router.add_account(params.username, params.password, params.role).await?;
             tracing::info!(account = account.account_id.0, "an account was made");
-            Ok(account.map(to_value))
+            Ok(to_value(account.into_inner()))
         }
         GroupEverybody::NAME => {
             let group = router.group_for_everybody(head.params::<GroupEverybody>()?).await?;
             tracing::info!(conversation = group.conversation_id.0, added = group.added, "a group is for everybody");
-            Ok(group.map(to_value))
+            Ok(to_value(group.into_inner()))
+        }
+        RetentionGet::NAME => {
+            head.params::<RetentionGet>()?;
+            Ok(to_value(router.retention().await?))
+        }
+        RetentionSet::NAME => {
+            let retention = router.set_retention(head.params::<RetentionSet>()?).await?;
+            tracing::info!(days = retention.days, "retention was set");
+            Ok(to_value(retention.into_inner()))
         }
         _ => {
-            let known = "the administration socket knows account.add and group.everybody";
+            let known = "the administration socket knows account.add, group.everybody, retention.get and retention.set";
             Err(ErrorBody::new(ErrorCode::UnknownMethod, known))
         }
     }

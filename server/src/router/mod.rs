@@ -24,6 +24,7 @@ mod receipts;
 mod registry;
 mod secret;
 mod session;
+mod site;
 mod typing;
 
 use std::sync::Arc;

@@ -4,6 +4,7 @@
 //! log its space back. It runs when that space runs out, after five minutes at the latest, and at the end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::{Database, Durability};
 
@@ -11,17 +12,22 @@ use super::StoreError;
 use super::apply::{Batch, apply};
 use super::expiry::Expiry;
 use super::handoff::Handoff;
+use super::retention;
 use super::tables::Tables;
 
 /// Runs until [`Handoff::stop`]; an error ends the server.
-pub(super) fn run(database: &Arc<Database>, handoff: &Handoff) -> Result<(), StoreError> {
+pub(super) fn run(database: &Arc<Database>, handoff: &Handoff, floor: &AtomicU64) -> Result<(), StoreError> {
     let mut expiry = Expiry::new();
     loop {
         let work = handoff.take();
         let expiry = work.checkpoint.then_some(&mut expiry);
-        if let Err(error) = commit(database, &work.batch, expiry) {
-            handoff.fail();
-            return Err(error);
+        match commit(database, &work.batch, expiry) {
+            Ok(Some(erased)) => floor.store(erased, Ordering::Release),
+            Ok(None) => {}
+            Err(error) => {
+                handoff.fail();
+                return Err(error);
+            }
         }
         handoff.applied(work.batch.last_number, work.checkpoint);
         if work.last {
@@ -30,8 +36,14 @@ pub(super) fn run(database: &Arc<Database>, handoff: &Handoff) -> Result<(), Sto
     }
 }
 
-/// Applies a batch in one transaction: a durable one, which removes what has expired, or one without a sync.
-pub(super) fn commit(database: &Database, batch: &Batch, checkpoint: Option<&mut Expiry>) -> Result<(), StoreError> {
+/// Applies a batch in one transaction: a durable one, which removes what has expired and gives the last record that is
+/// no longer kept, or one without a sync.
+pub(super) fn commit(
+    database: &Database,
+    batch: &Batch,
+    checkpoint: Option<&mut Expiry>,
+) -> Result<Option<u64>, StoreError> {
+    let mut floor = None;
     let mut txn = database.begin_write().map_err(StoreError::database)?;
     if checkpoint.is_some() {
         // Opening after a crash then takes milliseconds, whatever the size, instead of a walk through the file.
@@ -45,7 +57,9 @@ pub(super) fn commit(database: &Database, batch: &Batch, checkpoint: Option<&mut
         apply(&mut tables, batch).map_err(StoreError::database)?;
         if let Some(expiry) = checkpoint {
             expiry.run(&mut tables).map_err(StoreError::database)?;
+            floor = Some(retention::run(&mut tables).map_err(StoreError::database)?);
         }
     }
-    txn.commit().map_err(StoreError::database)
+    txn.commit().map_err(StoreError::database)?;
+    Ok(floor)
 }

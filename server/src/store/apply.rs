@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use redb::ReadableTable;
 
 use super::record::{Audience, Entry, Malformed, Record, SentName};
+use super::retention;
 use super::rows::{MarkRow, RowKey, RowTable};
 use super::tables::Tables;
 
@@ -16,6 +17,7 @@ pub(super) struct Batch {
 
 /// Puts a batch into the tables, and says in `applied` that it is there.
 pub(super) fn apply(tables: &mut Tables<'_>, batch: &Batch) -> Result<(), redb::Error> {
+    let floor = retention::floor(tables)?;
     let mut records: Vec<&Record> = Vec::with_capacity(batch.entries.len());
     for entry in &batch.entries {
         match entry {
@@ -23,6 +25,9 @@ pub(super) fn apply(tables: &mut Tables<'_>, batch: &Batch) -> Result<(), redb::
                 tables.store(record.gseq, record.audience, &record.frame)?;
                 records.push(record);
             }
+            // What was erased meanwhile stays erased.
+            Entry::Rewrite(rewrite) if rewrite.gseq <= floor => {}
+            Entry::Row(row) if row.key.message().is_some_and(|message| message <= floor) => {}
             // In the order of the entries: it comes behind its record, and the last one counts.
             Entry::Rewrite(rewrite) => tables.store(rewrite.gseq, rewrite.audience, &rewrite.frame)?,
             Entry::Row(row) if row.key.table == RowTable::Mark => {

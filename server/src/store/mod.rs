@@ -24,6 +24,7 @@ mod overlay;
 mod record;
 mod replay;
 mod reserved;
+mod retention;
 mod rows;
 mod snapshot;
 mod state;
@@ -45,8 +46,8 @@ pub use command::{
     AccountAdd, AccountDepart, AccountDisable, AccountEnable, AccountImport, AccountRename, AccountReset,
     AccountRoleSet, By, DeviceAdd, DeviceUsed, DevicesRevoke, DirectOpen, EverybodyFill, EverybodyOpen, GroupCreate,
     GroupLeave, GroupRole, GroupUpdate, InviteAccept, InviteAdd, InviteRevoke, MarksMove, MemberRemove, MembersAdd,
-    MessageAppend, MessageEdit, MessageReact, MessageRecall, NewAccount, PasswordSet, PreferencesSet, Refusal, Revoked,
-    Step, Write,
+    MessageAppend, MessageEdit, MessageReact, MessageRecall, NewAccount, PasswordSet, PreferencesSet, Refusal,
+    RetentionSet, Revoked, Step, Write,
 };
 pub use committed::Committed;
 pub use database::FILE_NAME;
@@ -67,6 +68,7 @@ mod model_groups;
 mod model_tests;
 #[cfg(test)]
 pub mod stepped;
+mod retention_tests;
 
 use database::Opened;
 use handoff::Handoff;
@@ -252,6 +254,7 @@ impl Store {
         let devices = Arc::clone(&state.devices);
         let floor = Arc::new(AtomicU64::new(state.floor));
         let writer = Writer { log, state, overlay, handoff: Arc::clone(&handoff), publish, sign_out };
+        let ended = threads::start(writer, jobs, Arc::clone(&database), Arc::clone(&handoff), Arc::clone(&floor));
         let store = Self { database, handoff, queue, epoch, devices, floor };
         Ok(Assembled { writer, jobs, store, published, signed_out })
     }

@@ -55,11 +55,15 @@ pub(super) enum RowTable {
     Mark = 23,
     /// account, conversation → [`PreferencesRow`]
     Preferences = 24,
+    /// what is set for the whole site, by its name
+    Setting = 25,
+    /// conversation → `seq` and count of its last record that is no longer kept (see `retention.rs`)
+    Erased = 26,
 }
 
 impl RowTable {
     /// All of them, for reading their numbers.
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::Account,
         Self::Username,
         Self::Device,
@@ -73,6 +77,8 @@ impl RowTable {
         Self::Mention,
         Self::Mark,
         Self::Preferences,
+        Self::Setting,
+        Self::Erased,
     ];
 
     pub fn from_number(number: u8) -> Option<Self> {
@@ -217,6 +223,16 @@ impl PreferencesRow {
     }
 }
 
+/// For how long a site keeps what was said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RetentionRow {
+    /// In days of serving; for ever without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub days: Option<u32>,
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
 /// What a message said until it was edited.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct VersionRow {
@@ -311,6 +327,20 @@ impl RowKey {
         Self::new(RowTable::Preferences, pair_key(account.0, conversation.0))
     }
 
+    pub fn retention() -> Self {
+        Self::new(RowTable::Setting, *b"retention")
+    }
+
+    pub fn erased(conversation: ConversationId) -> Self {
+        Self::new(RowTable::Erased, number_key(conversation.0))
+    }
+
+    /// The message that the row hangs on, where that is known by its key.
+    pub fn message(&self) -> Option<u64> {
+        let number = |key: &[u8]| key.first_chunk().copied().map(u64::from_be_bytes);
+        matches!(self.table, RowTable::Version | RowTable::Reaction).then(|| number(&self.key)).flatten()
+    }
+
     pub fn mark(conversation: ConversationId, account: AccountId) -> Self {
         Self::new(RowTable::Mark, pair_key(conversation.0, account.0))
     }
@@ -360,7 +390,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-fn pair_key(first: u64, second: u64) -> [u8; 16] {
+pub(super) fn pair_key(first: u64, second: u64) -> [u8; 16] {
     let mut key = [0; 16];
     key[..8].copy_from_slice(&first.to_be_bytes());
     key[8..].copy_from_slice(&second.to_be_bytes());

@@ -1,5 +1,6 @@
 //! The store's two threads: how they start, and how the end of one ends the other.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::Database;
@@ -19,6 +20,7 @@ pub(super) fn start<S: Storage + 'static>(
     jobs: mpsc::Receiver<Job>,
     database: Arc<Database>,
     handoff: Arc<Handoff>,
+    floor: Arc<AtomicU64>,
 ) -> oneshot::Receiver<Result<(), StoreError>> {
     let (ended, receiver) = oneshot::channel();
     let ended = Arc::new(Mutex::new(Some(ended)));
@@ -26,7 +28,7 @@ pub(super) fn start<S: Storage + 'static>(
     spawn("store-applier", move || {
         // It follows what is already durable; behind what people wait for it still gets its share of the cores.
         scheduling::enter_batch();
-        let result = applier::run(&database, &applier_handoff);
+        let result = applier::run(&database, &applier_handoff, &floor);
         // Closes the file, where this was its last user, before the end is told.
         drop(database);
         tell(&applier_ended, result);

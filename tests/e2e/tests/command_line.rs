@@ -272,6 +272,8 @@ fn what_was_mistyped_is_explained_with_status_2() {
         &["group", "rename", "board", "a\nb"],
         &["group", "role", "board", "ben", "king"],
         &["group", "set", "board"],
+        &["site", "retention", "7"],
+        &["site", "retention", "never"],
         &["read"],
         &["read", "ben", "--limit", "0"],
         &["read", "ben", "--limit", "many"],

@@ -6,6 +6,8 @@ mod device;
 mod group;
 mod messages;
 mod output;
+#[cfg(unix)]
+mod site;
 mod target;
 #[cfg(unix)]
 mod user;
@@ -148,6 +150,10 @@ enum Command {
     #[cfg(unix)]
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Set what holds for the whole site, on the server's own machine
+    #[cfg(unix)]
+    #[command(subcommand)]
+    Site(site::SiteCommand),
 }
 
 /// Carries out the command line.
@@ -157,6 +163,8 @@ pub fn run() -> anyhow::Result<()> {
     match arguments.command {
         #[cfg(unix)]
         Command::User(command) => user::run(command, output),
+        #[cfg(unix)]
+        Command::Site(command) => site::run(&command, output),
         Command::Completions { shell } => {
             output::print(&completions(shell));
             Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use posthouse_client::{ClientError, Login};
-use posthouse_protocol::admin::GroupEverybodyResult;
+use posthouse_protocol::admin::{GroupEverybodyResult, Retention};
 use posthouse_protocol::{
     Account, AccountWithPassword, Body, Conversation, ConversationsCreateResult, Device, Event, ImportError,
     ImportedAccount, Invite, InvitesCreateResult, Member, Message, Profile, SendResult, TimestampMs, Title,
@@ -123,6 +123,14 @@ impl Output {
                 say(&format!("Everybody is in group #{}, {} of them anew.", result.conversation_id, result.added));
             }
             Self::Json => print_json(result),
+        }
+    }
+
+    pub fn retention(self, retention: Retention) {
+        match (self, retention.days) {
+            (Self::Text, Some(days)) => say(&format!("Messages are kept for {days} days.")),
+            (Self::Text, None) => say("Messages are kept for ever."),
+            (Self::Json, _) => print_json(&retention),
         }
     }
 

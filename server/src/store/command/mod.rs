@@ -15,6 +15,7 @@ mod membership;
 mod messages;
 mod preferences;
 mod receipts;
+mod site;
 
 use posthouse_protocol::{Event, TimestampMs};
 
@@ -43,6 +44,7 @@ pub use invites::{InviteAccept, InviteAdd, InviteRevoke};
 pub use messages::MessageAppend;
 pub use preferences::PreferencesSet;
 pub use receipts::{MarksMove, Step};
+pub use site::RetentionSet;
 
 /// Why a command was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

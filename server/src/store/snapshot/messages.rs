@@ -71,9 +71,9 @@ impl Records {
         Ok(Self { audience, index: txn.open_table(AUDIENCE)?, log: txn.open_table(LOG)? })
     }
 
-    /// How many messages that count as unread there are up to a record.
-    pub fn counted_up_to(&self, gseq: u64) -> Result<u64, redb::Error> {
-        Ok(self.range(0, gseq)?.next_back().transpose()?.map_or(0, |(_, place)| place.value().1))
+    /// How many messages that count as unread there are up to a record; `None` where none is kept up to there.
+    pub fn counted_up_to(&self, gseq: u64) -> Result<Option<u64>, redb::Error> {
+        Ok(self.range(0, gseq)?.next_back().transpose()?.map(|(_, place)| place.value().1))
     }
 
     /// The newest messages up to record `last` that the member may see.

@@ -9,6 +9,7 @@ mod edits;
 mod groups;
 mod messages;
 mod receipts;
+mod site;
 mod sync;
 
 use posthouse_protocol::{AccountId, ConversationId, limits};

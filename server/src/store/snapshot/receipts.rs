@@ -31,12 +31,14 @@ impl Snapshot {
         if read >= self.head(conversation_id)?.0 {
             return Ok(nothing);
         }
+        let erased = self.erased(conversation_id)?;
         let unread = self.read(|txn| {
             let records = Records::open(txn, conversation_id)?;
             let first = records.first_with(read + 1)?;
-            membership.within(first, u64::MAX).try_fold(0, |sum, (from, to)| {
-                Ok::<_, redb::Error>(sum + records.counted_up_to(to)? - records.counted_up_to(from - 1)?)
-            })
+            let counted = |gseq: u64| Ok::<_, redb::Error>(records.counted_up_to(gseq)?.unwrap_or(erased));
+            membership
+                .within(first, u64::MAX)
+                .try_fold(0, |sum, (from, to)| Ok::<_, redb::Error>(sum + counted(to)? - counted(from - 1)?))
         })?;
         let mentions = self.mentions(account_id, conversation_id, read)?;
         Ok(ReadState { unread, mentions: mentions.min(unread), ..nothing })
@@ -88,6 +90,12 @@ impl Snapshot {
             Ok::<_, StoreError>(())
         })?;
         Ok(members)
+    }
+
+    /// How many messages that count as unread are no longer kept.
+    fn erased(&self, conversation: ConversationId) -> Result<u64, StoreError> {
+        let found = row(&self.txn, &RowKey::erased(conversation))?;
+        Ok(found.map_or(Ok((0, 0)), |found| pair_of(&found))?.1)
     }
 
     fn mark(&self, account: AccountId, conversation: ConversationId) -> Result<MarkRow, StoreError> {
