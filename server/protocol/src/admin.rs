@@ -95,10 +95,12 @@ impl Method for RetentionSet {
 
 /// For how long a site keeps what was said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Retention {
     /// In days of serving: [`crate::limits::RETENTION_DAYS_MIN`] to [`crate::limits::RETENTION_DAYS_MAX`], or for ever
     /// without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(range(min = crate::limits::RETENTION_DAYS_MIN, max = crate::limits::RETENTION_DAYS_MAX)))]
     pub days: Option<u32>,
 }

@@ -18,6 +18,7 @@ methods! {
 
 /// One emoji under a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reaction {
     /// As it was sent.
     pub emoji: String,
@@ -29,6 +30,7 @@ pub struct Reaction {
 
 /// Parameters of `messages.edit`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct MessagesEditParams {
     /// Where it is.
@@ -41,6 +43,7 @@ pub struct MessagesEditParams {
 
 /// Result of `messages.edit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MessagesEditResult {
     /// When it got the text that it has now.
     pub edited_ts: TimestampMs,
@@ -48,6 +51,7 @@ pub struct MessagesEditResult {
 
 /// Parameters of `messages.versions`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct MessagesVersionsParams {
     /// Where it is.
@@ -61,6 +65,7 @@ pub struct MessagesVersionsParams {
 
 /// Result of `messages.versions`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MessagesVersionsResult {
     /// Oldest first; the last of all is what it says now. As many as fit into one frame.
     pub versions: Vec<Version>,
@@ -70,6 +75,7 @@ pub struct MessagesVersionsResult {
 
 /// What a message said at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Version {
     /// 1, 2, 3 …
     pub version: u32,
@@ -81,6 +87,7 @@ pub struct Version {
 
 /// Parameters of `messages.recall`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct MessagesRecallParams {
     /// Where it is.
@@ -91,6 +98,7 @@ pub struct MessagesRecallParams {
 
 /// Result of `messages.recall`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MessagesRecallResult {
     /// When it was recalled.
     pub recalled_ts: TimestampMs,
@@ -98,6 +106,7 @@ pub struct MessagesRecallResult {
 
 /// Parameters of `messages.react`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct MessagesReactParams {
     /// Where it is.
@@ -105,6 +114,8 @@ pub struct MessagesReactParams {
     /// Which.
     pub message_id: MessageId,
     /// 1 to [`crate::limits::EMOJI_LEN_MAX`] bytes without spaces and control characters.
+    #[cfg_attr(test, schemars(length(min = 1, max = crate::limits::EMOJI_LEN_MAX)))]
+    #[cfg_attr(test, schemars(extend("x-max-bytes" = crate::limits::EMOJI_LEN_MAX)))]
     pub emoji: String,
     /// Whether the caller's reaction is to be there; it may be already, or be gone.
     pub add: bool,
@@ -112,6 +123,7 @@ pub struct MessagesReactParams {
 
 /// Result of `messages.react`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MessagesReactResult {
     /// All reactions to the message, as they are now.
     pub reactions: Vec<Reaction>,
@@ -119,6 +131,7 @@ pub struct MessagesReactResult {
 
 /// The data of `message_edited`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MessageEdited {
     /// Where it is.
     pub conversation_id: ConversationId,
@@ -134,6 +147,7 @@ pub struct MessageEdited {
 
 /// The data of `message_recalled`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MessageRecalled {
     /// Where it was.
     pub conversation_id: ConversationId,
@@ -149,6 +163,7 @@ pub struct MessageRecalled {
 
 /// The data of `reaction`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Reacted {
     /// Where it is.
     pub conversation_id: ConversationId,

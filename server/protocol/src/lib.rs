@@ -24,11 +24,11 @@ pub mod limits;
 mod messages;
 mod method;
 mod name;
-#[cfg(test)]
-mod schema;
 mod preferences;
 mod presence;
 mod receipts;
+#[cfg(test)]
+mod schema;
 mod session;
 mod title;
 mod typing;

@@ -47,10 +47,12 @@ pub struct Message {
 
 /// Whom a message calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Mentions {
     /// Members of the conversation, up to [`crate::limits::MENTIONS_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(length(max = crate::limits::MENTIONS_MAX)))]
     pub accounts: Vec<AccountId>,
     /// All members.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

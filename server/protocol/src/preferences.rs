@@ -14,6 +14,7 @@ methods! {
 
 /// Parameters of `conversations.mute`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConversationsMuteParams {
     /// Which.
@@ -27,6 +28,7 @@ pub struct ConversationsMuteParams {
 
 /// Parameters of `conversations.pin`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConversationsPinParams {
     /// Which.
@@ -37,6 +39,7 @@ pub struct ConversationsPinParams {
 
 /// What an account has set for itself; the data of `preferences`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Preferences {
     /// Where.
     pub conversation_id: ConversationId,

@@ -14,6 +14,7 @@ methods! {
 
 /// Parameters of `receipt`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReceiptParams {
     /// Where.
@@ -28,6 +29,7 @@ pub struct ReceiptParams {
 
 /// Parameters of `receipts.get`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReceiptsGetParams {
     /// Where.
@@ -36,6 +38,7 @@ pub struct ReceiptsGetParams {
 
 /// How far members have come; the data of `receipts`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Receipts {
     /// Where.
     pub conversation_id: ConversationId,
@@ -50,6 +53,7 @@ pub struct Receipts {
 
 /// How far a member has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Mark {
     /// Who.
     pub account_id: AccountId,
@@ -61,6 +65,7 @@ pub struct Mark {
 
 /// How many members have come to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReceiptCounts {
     /// The newest message.
     pub seq: Seq,
@@ -72,6 +77,7 @@ pub struct ReceiptCounts {
 
 /// What an account has not read in a conversation; the data of `read_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReadState {
     /// Where.
     pub conversation_id: ConversationId,

@@ -12,6 +12,7 @@ methods! {
 
 /// Parameters of `typing`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TypingParams {
     /// Where.
@@ -20,6 +21,7 @@ pub struct TypingParams {
 
 /// The data of `typing`: to be shown for [`crate::limits::TYPING_SHOWN_S`], or until a message of that account comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TypingNow {
     /// Where.
     pub conversation_id: ConversationId,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use posthouse_protocol::{ConversationId, Message};
+use posthouse_protocol::{Body, ConversationId, Message};
 use serde_json::Value;
 
 /// Messages that were acknowledged, by their ids: the seq, and the text where it is known.
@@ -33,9 +33,15 @@ impl Acknowledged {
             let message = stored.iter().find(|message| message.message_id.0 == *message_id);
             let message = message.unwrap_or_else(|| panic!("message {message_id} was acknowledged: {stored:?}"));
             assert_eq!(message.seq.0, *seq, "{message:?}");
-            assert!(text.as_ref().is_none_or(|text| message.text() == Some(text)), "{text:?}: {message:?}");
+            let is_changed = message.edited_ts.is_some() || is_recalled(message);
+            let says = |text: &String| is_changed || message.text() == Some(text);
+            assert!(text.as_ref().is_none_or(says), "{text:?}: {message:?}");
         }
-        let sent = stored.iter().filter(|message| message.client_msg_id.is_some()).count();
+        let sent = stored.iter().filter(|message| message.client_msg_id.is_some() || is_recalled(message)).count();
         assert!(!every_answer_was_heard || sent == self.0.len(), "{self:?}: {stored:?}");
     }
+}
+
+fn is_recalled(message: &Message) -> bool {
+    matches!(message.body, Body::Recalled { .. })
 }

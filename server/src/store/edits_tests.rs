@@ -10,7 +10,7 @@ use super::{AccountAdd, DirectOpen, MessageAppend, MessageRecall, Origin, Refusa
 async fn a_message_can_be_recalled_for_a_day_of_serving_whatever_the_clock_says() {
     let folder = tempfile::tempdir().expect("a folder");
     let StoreParts { store, ended, published, .. } = Store::open(folder.path()).expect("opens");
-    let anna = AccountAdd { username: Username::new("anna").expect("a name"), password_hash: String::new() };
+    let anna = AccountAdd::by_machine(Username::new("anna").expect("a name"), String::new());
     let anna = store.write(anna).await.expect("stored").expect("made").into_inner().account_id;
     let open = DirectOpen { account_id: anna, peer_id: anna };
     let (conversation_id, _) = store.write(open).await.expect("stored").expect("made").into_inner();

@@ -134,6 +134,8 @@ async fn found(store: &Store) {
             conversation_id,
             client_msg_id: ClientMsgId::new(name).expect("short"),
             body: NewBody::text(format!("{name}, 你好")),
+            reply_to: None,
+            mentions: None,
         };
         store.write(append).await.expect("stored").expect("not refused");
     }

@@ -60,15 +60,17 @@ pub use snapshot::{Snapshot, Which};
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod edits_tests;
+#[cfg(test)]
 mod fuzz;
 #[cfg(test)]
-mod edits_tests;
 mod model_groups;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
-pub mod stepped;
 mod retention_tests;
+#[cfg(test)]
+pub mod stepped;
 
 use database::Opened;
 use handoff::Handoff;
@@ -233,8 +235,8 @@ impl Store {
     ) -> Result<StoreParts, StoreError> {
         let Assembled { writer, jobs, store, published, signed_out } = Self::assemble(database, log, epoch)?;
         let last_gseq = writer.state.last_gseq;
-        let (database, handoff) = (Arc::clone(&store.database), Arc::clone(&store.handoff));
-        let ended = threads::start(writer, jobs, database, handoff);
+        let (database, handoff, floor) = (&store.database, &store.handoff, &store.floor);
+        let ended = threads::start(writer, jobs, Arc::clone(database), Arc::clone(handoff), Arc::clone(floor));
         Ok(StoreParts { store, last_gseq, published, signed_out, ended })
     }
 
@@ -254,7 +256,6 @@ impl Store {
         let devices = Arc::clone(&state.devices);
         let floor = Arc::new(AtomicU64::new(state.floor));
         let writer = Writer { log, state, overlay, handoff: Arc::clone(&handoff), publish, sign_out };
-        let ended = threads::start(writer, jobs, Arc::clone(&database), Arc::clone(&handoff), Arc::clone(&floor));
         let store = Self { database, handoff, queue, epoch, devices, floor };
         Ok(Assembled { writer, jobs, store, published, signed_out })
     }

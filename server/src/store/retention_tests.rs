@@ -3,7 +3,7 @@
 use posthouse_protocol::{
     AccountId, ClientMsgId, ConversationId, Mentions, MessageId, NewBody, SendResult, Seq, TimestampMs, Username,
 };
-use redb::{Builder, Database, ReadableDatabase, ReadableTable};
+use redb::{Builder, Database, ReadableTable};
 
 use super::rows::RowTable;
 use super::tables::{HOURS, META, ROWS, SENT};

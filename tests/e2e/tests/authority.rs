@@ -30,6 +30,8 @@ type Gets = [&'static str; Caller::ALL.len()];
 const ANYBODY: Gets = [OK, OK, OK, OK, OK, OK, OK, OK, OK, OK];
 const ACCOUNTS: Gets = [NO, BAD, BAD, OK, OK, OK, OK, OK, OK, OK];
 const MEMBERS: Gets = [NO, BAD, BAD, HIDE, OK, OK, OK, OK, HIDE, HIDE];
+/// Of a message of the member's.
+const AUTHOR: Gets = [NO, BAD, BAD, HIDE, OK, OK, DENY, DENY, HIDE, HIDE];
 const GROUP_ADMINS: Gets = [NO, BAD, BAD, HIDE, DENY, DENY, OK, OK, HIDE, HIDE];
 const GROUP_OWNER: Gets = [NO, BAD, BAD, HIDE, DENY, DENY, DENY, OK, HIDE, HIDE];
 const ADMINISTRATORS: Gets = [NO, BAD, BAD, DENY, DENY, DENY, DENY, DENY, OK, OK];
@@ -76,6 +78,17 @@ pub const METHODS: &[Row] = &[
     row("send", MEMBERS, |cell| {
         cell.group(&json!({"client_msg_id": cell.fresh, "body": {"type": "text", "text": "hello"}}))
     }),
+    row("messages.versions", MEMBERS, |cell| cell.message(&json!({}))),
+    row("messages.react", MEMBERS, |cell| cell.message(&json!({"emoji": "👍", "add": true}))),
+    row("messages.edit", AUTHOR, |cell| cell.message(&json!({"body": {"type": "text", "text": "better"}}))),
+    // The owner and admins may, as its author may for a while.
+    row("messages.recall", MEMBERS, |cell| cell.message(&json!({}))),
+    row("receipt", MEMBERS, |cell| cell.group(&json!({"read": 1}))),
+    row("receipts.get", MEMBERS, |cell| cell.group(&json!({}))),
+    row("typing", MEMBERS, |cell| cell.group(&json!({}))),
+    row("presence", ACCOUNTS, |_| json!({"status": "away"})),
+    row("conversations.mute", MEMBERS, |cell| cell.group(&json!({"muted": true}))),
+    row("conversations.pin", MEMBERS, |cell| cell.group(&json!({"pinned": true}))),
     row("accounts.me", ACCOUNTS, |_| json!({})),
     row("accounts.update", ACCOUNTS, |_| json!({"display_name": "Somebody"})),
     row("accounts.search", ACCOUNTS, |_| json!({"query": "ma"})),

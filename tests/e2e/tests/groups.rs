@@ -322,7 +322,7 @@ fn said(reader: &str, message: &Message) -> String {
             format!("{sender} updated: {title:?} {announcement_only:?} {history:?}")
         }
         Body::System(SystemBody::Role { member, role }) => format!("{sender} role: {} {role:?}", member.username),
-        Body::Unknown(unknown) => panic!("{unknown:?}"),
+        other @ (Body::Recalled { .. } | Body::Unknown(_)) => panic!("{other:?}"),
     }
 }
 

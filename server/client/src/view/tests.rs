@@ -193,7 +193,7 @@ fn what_happens_to_a_message_changes_it_once() {
     let about = |name: &str, more: serde_json::Value| {
         let mut data = serde_json::json!({ "conversation_id": ROOM, "message_id": 7001, "seq": 1 });
         data.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        event(name, data)
+        event(name, &data)
     };
     let edited = about("message_edited", serde_json::json!({ "body": NewBody::text("better"), "edited_ts": 5 }));
     let reacted = |added: bool, count: u64| {

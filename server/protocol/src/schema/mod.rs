@@ -22,12 +22,19 @@ const FAMILIES: &[&[MethodSchema]] = &[
     crate::conversations::METHODS,
     crate::groups::METHODS,
     crate::messages::METHODS,
+    crate::edits::METHODS,
+    crate::receipts::METHODS,
+    crate::preferences::METHODS,
+    crate::typing::METHODS,
+    crate::presence::METHODS,
 ];
 
 /// The methods of the administration socket.
 const ADMIN_METHODS: &[MethodSchema] = &[
     MethodSchema::of::<admin::AccountAdd>(&["Makes an account."]),
     MethodSchema::of::<admin::GroupEverybody>(&["Makes or completes the group that every account is in."]),
+    MethodSchema::of::<admin::RetentionGet>(&["Says for how long the site keeps what was said."]),
+    MethodSchema::of::<admin::RetentionSet>(&["Sets for how long the site keeps what was said."]),
 ];
 
 /// What the schema says of a method.

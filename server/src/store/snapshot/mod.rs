@@ -71,7 +71,10 @@ impl Snapshot {
         Ok(self.membership(account_id, conversation_id)?.is_some_and(|membership| membership.is_current()))
     }
 
-    fn read<T>(&self, read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, StoreError> {
+    pub(in crate::store) fn read<T>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
         read(&self.txn).map_err(StoreError::database)
     }
 }

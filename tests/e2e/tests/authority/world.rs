@@ -66,6 +66,8 @@ impl Caller {
 /// What a call is about: nothing that another cell knows.
 pub struct Cell {
     group_id: u64,
+    /// Of the group's member.
+    message_id: u64,
     /// Of a device of the group's member.
     pub token: Token,
     /// A member of the site.
@@ -86,6 +88,13 @@ impl Cell {
         params["conversation_id"] = self.group_id.into();
         params
     }
+
+    /// Parameters about the member's message in it.
+    pub fn message(&self, more: &Value) -> Value {
+        let mut params = self.group(more);
+        params["message_id"] = self.message_id.into();
+        params
+    }
 }
 
 pub struct World {
@@ -93,7 +102,8 @@ pub struct World {
     /// As [`Caller::ALL`]; nobody's is none.
     tokens: Vec<Token>,
     device_id: u64,
-    /// The group's owner and the site's, by devices of their own.
+    /// The group's member and owner and the site's owner, by devices of their own.
+    member: Mutex<RawSocket>,
     group_owner: Mutex<RawSocket>,
     owner: Mutex<RawSocket>,
     cells: Mutex<u64>,
@@ -108,9 +118,11 @@ impl World {
         for caller in Caller::ALL {
             tokens.push(Device::log_in(&server.url(), caller.account()).await.token);
         }
+        let member = Mutex::new(connected(&server, &Device::log_in(&server.url(), "mia").await.token).await);
         let group_owner = Mutex::new(connected(&server, &Device::log_in(&server.url(), "olga").await.token).await);
         let owner = Mutex::new(connected(&server, &Device::log_in(&server.url(), "sita").await.token).await);
-        let world = Self { server, tokens, device_id: 0, group_owner, owner, cells: Mutex::new(0), _site: site };
+        let cells = Mutex::new(0);
+        let world = Self { server, tokens, device_id: 0, member, group_owner, owner, cells, _site: site };
         let signed_out = connected(&world.server, &world.tokens[1]).await.call(1, "logout", json!({})).await;
         assert_eq!(signed_out["result"], json!({}), "{signed_out}");
         let ida = json!({"account_id": world.account("ida").await, "role": "administrator"});
@@ -140,11 +152,15 @@ impl World {
         let admin = json!({"conversation_id": group_id, "member": "adam", "role": "admin"});
         call(&self.group_owner, "conversations.role", &admin).await;
         let username = format!("account{number}");
+        let text = json!({"type": "text", "text": "said"});
+        let send = json!({"conversation_id": group_id, "client_msg_id": username, "body": text});
+        let said = call(&self.member, "send", &send).await;
         let new = json!({"username": username, "password": PASSWORD, "keep_password": true});
         let account = call(&self.owner, "accounts.create", &new).await;
         let invite = call(&self.owner, "invites.create", &json!({})).await;
         Cell {
             group_id,
+            message_id: said["message_id"].as_u64().expect("a message"),
             token: self.tokens[4].clone(),
             account_id: account["account"]["account_id"].as_u64().expect("an account"),
             username,
