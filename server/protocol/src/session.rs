@@ -55,7 +55,7 @@ pub struct ConnectParams {
     /// From `login`.
     pub token: Token,
     /// Where this client stands, if it was connected before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::method::object", skip_serializing_if = "Option::is_none")]
     pub resume: Option<Resume>,
 }
 
