@@ -8,7 +8,8 @@ use posthouse_protocol::{
     ConversationsGet, ConversationsGetParams, ConversationsLeave, ConversationsLeaveParams, ConversationsMembers,
     ConversationsMembersParams, ConversationsRemove, ConversationsRemoveParams, ConversationsRole,
     ConversationsRoleParams, ConversationsUpdate, ConversationsUpdateParams, Cursor, ErrorCode, Event, GroupInfo,
-    HistoryAccess, MemberRole, Message, Method, Push, Pushed, Sync, SyncParams, SystemBody, Title, Username,
+    HistoryAccess, MemberRole, Message, MessagesEdit, MessagesEditParams, Method, NewBody, Push, Pushed, Sync,
+    SyncParams, SystemBody, Title, Username,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,6 +214,9 @@ async fn announcements_come_from_the_owner_and_admins_and_a_retry_is_still_ackno
     update(&anna, news, Some("News!"), Some(true), None).await.expect("changed");
     let refused = refusal(ben.try_send(news, new_client_msg_id(), "and now").await);
     assert_eq!(refused.code, ErrorCode::Forbidden, "{refused}");
+    let body = NewBody::Text { text: "in its place".to_owned() };
+    let edit = MessagesEditParams { conversation_id: news, message_id: first.message_id, body };
+    assert_eq!(refusal(ben.client.call::<MessagesEdit>(&edit).await).code, ErrorCode::Forbidden);
     assert_eq!(ben.try_send(news, id.clone(), "while all may").await.expect("it was stored"), first);
     role(&anna, news, "ben", MemberRole::Admin).await.expect("changed");
     ben.send(news, "as an admin").await;

@@ -7,9 +7,9 @@ use posthouse_e2e::terminal::Terminal;
 use posthouse_e2e::wait::{BOUND, within};
 use posthouse_e2e::{Device, PASSWORD, Server, Site, refusal};
 use posthouse_protocol::{
-    AccountsImport, AccountsImportParams, ErrorCode, InviteCode, InvitesAccept, InvitesAcceptParams, InvitesCreate,
-    InvitesCreateParams, InvitesList, InvitesListParams, InvitesRevoke, InvitesRevokeParams, LoginResult, Password,
-    Username,
+    AccountParams, AccountRole, AccountsDisable, AccountsImport, AccountsImportParams, AccountsRole,
+    AccountsRoleParams, ErrorCode, InviteCode, InvitesAccept, InvitesAcceptParams, InvitesCreate, InvitesCreateParams,
+    InvitesList, InvitesListParams, InvitesRevoke, InvitesRevokeParams, LoginResult, Password, Username,
 };
 
 async fn create(device: &Device, expires_in_s: Option<u64>, uses: Option<u32>) -> (InviteCode, InvitesRevokeParams) {
@@ -87,6 +87,25 @@ async fn an_expired_or_revoked_invite_and_one_of_a_member_are_refused() {
         let params = InvitesCreateParams { expires_in_s, uses };
         assert_eq!(refusal(anna.client.call::<InvitesCreate>(&params).await).code, ErrorCode::InvalidParams);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invites_end_with_the_rights_of_who_made_them() {
+    let (_site, server) = Site::with_accounts(&["anna", "ben"]);
+    let anna = Device::log_in(&server.url(), "anna").await;
+    let ben = Device::log_in(&server.url(), "ben").await;
+    let account_id = ben.account.account_id;
+    let role = async |role| {
+        anna.client.call::<AccountsRole>(&AccountsRoleParams { account_id, role }).await.expect("changed");
+    };
+    role(AccountRole::Administrator).await;
+    let (lowered, _) = create(&ben, None, None).await;
+    role(AccountRole::Member).await;
+    assert_eq!(refusal(accept(&server, &lowered, "emil").await).code, ErrorCode::InviteInvalid);
+    role(AccountRole::Administrator).await;
+    let (disabled, _) = create(&ben, None, None).await;
+    anna.client.call::<AccountsDisable>(&AccountParams { account_id }).await.expect("disabled");
+    assert_eq!(refusal(accept(&server, &disabled, "emil").await).code, ErrorCode::InviteInvalid);
 }
 
 fn logged_in(site: &Site, server: &Server, name: &str) -> Terminal {

@@ -112,6 +112,7 @@ impl Write for AccountDisable {
         }
         row.status = AccountStatus::Disabled;
         group.sign_out(self.account_id, Revoked::All);
+        group.revoke_invites_of(self.account_id);
         Ok(Ok(group.change_account(&old, &row)))
     }
 }
@@ -188,6 +189,9 @@ impl Write for AccountRoleSet {
             return Ok(Err(refusal));
         }
         row.role = self.role;
+        if self.role == AccountRole::Member {
+            group.revoke_invites_of(self.account_id);
+        }
         Ok(Ok(group.change_account(&old, &row)))
     }
 }
@@ -214,8 +218,12 @@ impl Write for AccountDepart {
         }
         group.sign_out(self.account_id, Revoked::All);
         match (GroupsLeave { account_id: self.account_id }).decide(group)? {
-            // Only so many fit into a frame of the log: there may be more.
-            Ok(limits::MEMBERS_CHANGE_MAX..) => return Ok(Ok(None)),
+            // Only so many fit into a frame of the log: there may be more. Nobody logs in meanwhile, nor if it ends here.
+            Ok(limits::MEMBERS_CHANGE_MAX..) => {
+                row.status = AccountStatus::Disabled;
+                group.change_account(&old, &row);
+                return Ok(Ok(None));
+            }
             Ok(_) => {}
             Err(refusal) => return Ok(Err(refusal)),
         }

@@ -50,6 +50,10 @@ impl Write for MessageEdit {
             Body::Text { .. } => {}
             _ => return Ok(Err(Refusal::NotTheAuthor)),
         }
+        // Or a group for announcements would get anybody's, in the place of an old message.
+        if let Err(refusal) = authority::as_sender(group.state, self.author, self.conversation_id) {
+            return Ok(Err(refusal));
+        }
         let version = group.versions(self.message_id)?.len();
         let version = u32::try_from(version).expect("it is bounded by `EDITS_MAX`") + 1;
         if version > limits::EDITS_MAX {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use posthouse_protocol::{
-    Account, AccountId, Body, ConversationAdded, ConversationId, ConversationKind, ConversationRemoved,
+    Account, AccountId, AccountStatus, Body, ConversationAdded, ConversationId, ConversationKind, ConversationRemoved,
     ConversationUpdated, Event, HistoryAccess, MemberRole, SystemBody,
 };
 
@@ -100,7 +100,8 @@ impl Group<'_> {
         Ok(())
     }
 
-    /// Who owns the group once its owner is gone: the admin who has been in it for longest, or else the member.
+    /// Who owns the group once its owner is gone: the admin who has been in it for longest, or else the member. Who can't log in
+    /// comes after all others.
     pub(super) fn heir(
         &mut self,
         conversation_id: ConversationId,
@@ -115,9 +116,11 @@ impl Group<'_> {
         let mut first = None;
         for candidate in candidates {
             let entered = self.membership(candidate, conversation_id)?.map_or(u64::MAX, |row| row.entered);
-            first = first.into_iter().chain([(entered, candidate)]).min();
+            let standing = self.state.standings.get(&candidate);
+            let is_away = standing.is_none_or(|standing| standing.status != AccountStatus::Active);
+            first = first.into_iter().chain([(is_away, entered, candidate)]).min();
         }
-        Ok(first.map(|(_, heir)| heir))
+        Ok(first.map(|(_, _, heir)| heir))
     }
 
     /// Puts into the conversation what `actor`, who is an account, did there. It does not count as unread.
