@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -17,6 +18,9 @@ use crate::shutdown::{self, ShutdownSender};
 use crate::store::{FILE_NAME, Snapshot, Store, StoreError, StoreParts};
 use crate::{VERSION, admin, demo, logging, rescue, service, web};
 
+/// For how long people are shown why the store could not be opened, before it is tried again.
+const REFUSAL_SHOWN: Duration = Duration::from_secs(300);
+
 /// Runs the server until a signal or the store ends it.
 ///
 /// # Errors
@@ -28,8 +32,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     logging::name_database(config.data_dir.join(FILE_NAME));
     match Store::open(&config.data_dir) {
         Ok(parts) => chat(&config, parts).await,
-        // A box has nobody to read its log, and starting again would find the same.
-        Err(refusal) if config.rescue_file.is_some() => apologise(&config, rescue::refusal(&refusal)).await,
+        // A box has nobody to read its log. What passes by itself (a card that did not answer) is found out by a new start.
+        Err(refusal) if config.rescue_file.is_some() => {
+            let apology = apologise(&config, rescue::refusal(&refusal));
+            match tokio::time::timeout(REFUSAL_SHOWN, apology).await {
+                Ok(stopped) => stopped,
+                Err(_) => Err(refusal).context("trying again"),
+            }
+        }
         Err(refusal) => Err(refusal.into()),
     }
 }
