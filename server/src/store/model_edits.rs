@@ -27,6 +27,7 @@ pub async fn step(store: &Store, model: &mut Model, account: AccountId, random: 
             let edit = MessageEdit { author: account, origin, conversation_id, message_id, body };
             let expected = expected.and(if is_author { Ok(()) } else { Err(Refusal::NotTheAuthor) });
             let expected = expected.and(if is_erased { Err(Refusal::Recalled) } else { Ok(()) });
+            let expected = expected.and(model.check_sender(account, conversation_id));
             let said = refusal(store, edit).await;
             if said == Err(Refusal::EditedOften) {
                 return;

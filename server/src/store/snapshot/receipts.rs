@@ -36,9 +36,11 @@ impl Snapshot {
             let records = Records::open(txn, conversation_id)?;
             let first = records.first_with(read + 1)?;
             let counted = |gseq: u64| Ok::<_, redb::Error>(records.counted_up_to(gseq)?.unwrap_or(erased));
-            membership
-                .within(first, u64::MAX)
-                .try_fold(0, |sum, (from, to)| Ok::<_, redb::Error>(sum + counted(to)? - counted(from - 1)?))
+            // Of a damaged store nothing is sure, not even that these numbers never fall.
+            membership.within(first, u64::MAX).try_fold(0_u64, |sum, (from, to)| {
+                let within = counted(to)?.saturating_sub(counted(from.saturating_sub(1))?);
+                Ok::<_, redb::Error>(sum.saturating_add(within))
+            })
         })?;
         let mentions = self.mentions(account_id, conversation_id, read)?;
         Ok(ReadState { unread, mentions: mentions.min(unread), ..nothing })
