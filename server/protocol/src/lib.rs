@@ -9,6 +9,7 @@
 
 mod accounts;
 pub mod admin;
+pub mod appliance;
 pub mod close;
 mod conversations;
 mod devices;
@@ -16,6 +17,7 @@ mod edits;
 mod envelope;
 mod error;
 mod event;
+mod fingerprint;
 mod groups;
 mod ids;
 mod import;
@@ -40,6 +42,7 @@ pub use edits::*;
 pub use envelope::{Incoming, Outgoing, Request, RequestHead};
 pub use error::{ErrorBody, ErrorCode};
 pub use event::{Event, Push, Pushed, Restarting};
+pub use fingerprint::{Fingerprint, FingerprintError};
 pub use groups::*;
 pub use ids::{
     AccountId, ClientMsgId, ConversationId, Cursor, DeviceId, Epoch, InviteCode, InviteId, MessageId, PageToken,
