@@ -21,6 +21,18 @@ struct Arguments {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
 
+    /// Address to listen on for HTTPS; unused where systemd passes sockets. Needs --ca-socket
+    #[arg(long, value_name = "ADDRESS")]
+    listen_tls: Option<SocketAddr>,
+
+    /// Where the box's certificate authority (posthouse-ca) answers; without it there is no HTTPS
+    #[arg(long, value_name = "PATH")]
+    ca_socket: Option<PathBuf>,
+
+    /// What the box's owner wants of the server, as the box's provisioning has read it
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+
     /// The local administration socket [default: admin.sock in the data folder]
     #[arg(long, value_name = "PATH")]
     admin_socket: Option<PathBuf>,
@@ -52,6 +64,12 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Address to listen on, unless systemd passes sockets.
     pub listen: SocketAddr,
+    /// Address to listen on for HTTPS, unless systemd passes sockets.
+    pub listen_tls: Option<SocketAddr>,
+    /// Where the certificate authority answers, if there is one.
+    pub ca_socket: Option<PathBuf>,
+    /// The file with what the box's owner wants, if there is one.
+    pub settings: Option<PathBuf>,
     /// Path of the local administration socket.
     pub admin_socket: PathBuf,
     /// Where the reason stands why there can be no chat, if there is one. That it is named says that this is a box, whose
@@ -90,8 +108,24 @@ impl Config {
             None => default_data_dir()?,
         };
         let admin_socket = arguments.admin_socket.unwrap_or_else(|| data_dir.join("admin.sock"));
-        let Arguments { listen, rescue_file, connections_max, requests_per_s, demo, .. } = arguments;
-        Ok(Self { data_dir, listen, admin_socket, rescue_file, connections_max, requests_per_s, demo })
+        let Arguments { listen, listen_tls, ca_socket, settings, rescue_file, .. } = arguments;
+        anyhow::ensure!(
+            listen_tls.is_none() || ca_socket.is_some(),
+            "--listen-tls needs a certificate authority: name its socket with --ca-socket"
+        );
+        let Arguments { connections_max, requests_per_s, demo, .. } = arguments;
+        Ok(Self {
+            data_dir,
+            listen,
+            listen_tls,
+            ca_socket,
+            settings,
+            admin_socket,
+            rescue_file,
+            connections_max,
+            requests_per_s,
+            demo,
+        })
     }
 }
 

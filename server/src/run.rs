@@ -11,12 +11,13 @@ use tokio::task::JoinHandle;
 
 use crate::admission::Admission;
 use crate::config::Config;
-use crate::listener::{self, Gate, Handler};
+use crate::listener::{self, Entrance, Gate, Handler};
 use crate::router::Router;
-use crate::service::StopSignal;
+use crate::service::{Listeners, StopSignal};
 use crate::shutdown::{self, ShutdownSender};
 use crate::store::{FILE_NAME, Snapshot, Store, StoreError, StoreParts};
-use crate::{VERSION, admin, demo, logging, rescue, service, web};
+use crate::tls::{Handshakes, Keyring};
+use crate::{VERSION, admin, demo, logging, names, rescue, service, settings, web};
 
 /// For how long people are shown why the store could not be opened, before it is tried again.
 const REFUSAL_SHOWN: Duration = Duration::from_secs(300);
@@ -47,8 +48,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     let StoreParts { store, last_gseq, published, signed_out, mut ended } = parts;
     let mut stop = StopSignal::catch()?;
-    let listeners = service::listeners(config.listen)?;
-    let addresses = addresses(&listeners);
+    let listeners = service::listeners(config.listen, config.listen_tls)?;
+    let addresses = addresses(&listeners.plain);
+    let settings = settings::read(config.settings.as_deref());
+    let (naming, _names) = names::channel(&settings);
+    let keyring = Keyring::default();
     let admission = Admission::new(config.allowance());
     let router = Router::new(store.clone(), last_gseq);
     let watch = tokio::spawn(admission.clone().watch());
@@ -56,6 +60,7 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     let signing_out = tokio::spawn(router.clone().close_signed_out(signed_out));
     let receipts = tokio::spawn(router.clone().flush_receipts());
     let presence = tokio::spawn(router.clone().tell_presence());
+    let following = tokio::spawn(naming.follow_addresses());
     let (shutdown, stopping) = shutdown::channel();
     let admin = admin::bind(&config.admin_socket)?;
     let admin = tokio::spawn(admin.serve(router.clone(), stopping.clone()));
@@ -63,7 +68,7 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
         demo::add_accounts(&router, &addresses).await?;
     }
     let handler = web_handler(store.clone());
-    let doors = open(listeners, &Gate::new(Some(router), admission, handler, stopping));
+    let doors = open(listeners, &keyring, &Gate::new(Some(router), admission, handler, stopping));
 
     let records = store.read(Snapshot::record_count).await?;
     tracing::info!(version = VERSION, ?addresses, records, data = %config.data_dir.display(), "serving");
@@ -84,18 +89,21 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     presence.abort();
     fan_out.abort();
     signing_out.abort();
+    following.abort();
     stored(end)
 }
 
 /// Serves nothing but the reason why there is no chat, until somebody stops it.
 async fn apologise(config: &Config, reason: String) -> anyhow::Result<()> {
     let mut stop = StopSignal::catch()?;
-    let listeners = service::listeners(config.listen)?;
-    let addresses = addresses(&listeners);
+    let listeners = service::listeners(config.listen, config.listen_tls)?;
+    let addresses = addresses(&listeners.plain);
     let (shutdown, stopping) = shutdown::channel();
     tracing::error!(?addresses, %reason, "serving the rescue page only");
     let handler: Handler = Arc::new(move |request: &_| rescue::respond(&reason, request));
-    let doors = open(listeners, &Gate::new(None, Admission::new(config.allowance()), handler, stopping));
+    // Nobody signs for a box in this state: who asks for a secure stream gets an alert.
+    let gate = Gate::new(None, Admission::new(config.allowance()), handler, stopping);
+    let doors = open(listeners, &Keyring::default(), &gate);
     service::ready("serving the rescue page only", addresses.first().copied());
     let signal = stop.received().await;
     tracing::info!(signal, "stopping");
@@ -110,8 +118,11 @@ fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {
     listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
 }
 
-fn open(listeners: Vec<TcpListener>, gate: &Gate) -> Vec<JoinHandle<()>> {
-    listeners.into_iter().map(|listener| tokio::spawn(listener::serve(listener, gate.clone()))).collect()
+fn open(listeners: Listeners, keyring: &Keyring, gate: &Gate) -> Vec<JoinHandle<()>> {
+    let secure = Entrance::Secure(Handshakes::new(keyring.clone()));
+    let plain = listeners.plain.into_iter().map(|listener| (listener, Entrance::Plain));
+    let all = plain.chain(listeners.secure.into_iter().map(|listener| (listener, secure.clone())));
+    all.map(|(listener, entrance)| tokio::spawn(listener::serve(listener, entrance, gate.clone()))).collect()
 }
 
 /// Lets everybody know, and waits until the last connection has ended or its time is up.

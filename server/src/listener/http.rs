@@ -14,7 +14,7 @@ use hyper_tungstenite::HyperWebsocket;
 use posthouse_protocol::{EVENTS_PATH, RPC_PATH, SUBPROTOCOL_JSON, WEBSOCKET_PATH};
 use tokio::sync::mpsc;
 
-use super::{Gate, posted};
+use super::{Carrier, Gate, posted};
 use crate::admission::Visitor;
 use crate::connection::{self, EventBody};
 use crate::page;
@@ -35,6 +35,7 @@ type Upgraded = (HyperWebsocket, Router);
 pub(super) struct Door {
     gate: Gate,
     visitor: Arc<Visitor>,
+    carrier: Carrier,
     upgrade: mpsc::Sender<Upgraded>,
     /// Whether a request is under way, or an event stream.
     pub is_answering: AtomicBool,
@@ -42,10 +43,10 @@ pub(super) struct Door {
 
 impl Door {
     /// A door, and where a WebSocket comes out if one goes in.
-    pub fn new(gate: Gate, visitor: Visitor) -> (Self, mpsc::Receiver<Upgraded>) {
+    pub fn new(gate: Gate, visitor: Visitor, carrier: Carrier) -> (Self, mpsc::Receiver<Upgraded>) {
         let (upgrade, upgraded) = mpsc::channel(1);
         let visitor = Arc::new(visitor);
-        (Self { gate, visitor, upgrade, is_answering: AtomicBool::new(false) }, upgraded)
+        (Self { gate, visitor, carrier, upgrade, is_answering: AtomicBool::new(false) }, upgraded)
     }
 
     /// Who stands at this door.
@@ -70,14 +71,14 @@ impl Door {
                 return whole((self.gate.handler)(&request));
             }
         };
-        match refuse_foreign(&request) {
+        match refuse_foreign(&request, self.carrier) {
             None => opens_session(self, &mut request, router.clone()),
             Some(refused) => whole(refused),
         }
     }
 
     async fn posted(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        if let Some(refused) = refuse_foreign(&request) {
+        if let Some(refused) = refuse_foreign(&request, self.carrier) {
             return refused;
         }
         match posted::answer(request, &self.gate.streams).await {
@@ -138,18 +139,22 @@ fn whole(response: Response<Full<Bytes>>) -> Response<Body> {
 
 /// A page of another site must not speak to this server through its visitor's browser. A browser says whose page
 /// asks (RFC 6454); other programs say nothing.
-fn refuse_foreign(request: &Request<Incoming>) -> Option<Response<Full<Bytes>>> {
+fn refuse_foreign(request: &Request<Incoming>, carrier: Carrier) -> Option<Response<Full<Bytes>>> {
     let origin = request.headers().get(ORIGIN)?;
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    if is_ours(origin.to_str().unwrap_or_default(), host.unwrap_or_default()) {
+    if is_ours(origin.to_str().unwrap_or_default(), carrier, host.unwrap_or_default()) {
         return None;
     }
     Some(posted::refusal(StatusCode::FORBIDDEN, "this page belongs to another site"))
 }
 
-/// Whether the page came from the host that is asked now.
-fn is_ours(origin: &str, host: &str) -> bool {
-    let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+/// Whether the page came from the host that is asked now. A page that others could have changed on its way has no say in what
+/// they can't read; where this server speaks plainly, a proxy in front of it may have spoken TLS.
+fn is_ours(origin: &str, carrier: Carrier, host: &str) -> bool {
+    let authority = match (origin.strip_prefix("https://"), carrier) {
+        (None, Carrier::Plain) => origin.strip_prefix("http://"),
+        (authority, _) => authority,
+    };
     !host.is_empty() && authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
 }
 
@@ -159,7 +164,7 @@ fn names_our_subprotocol(header: &HeaderValue) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_ours;
+    use super::{Carrier, is_ours};
 
     #[test]
     fn only_a_page_of_this_host_may_ask() {
@@ -168,7 +173,8 @@ mod tests {
             ("https://Posthouse.local:8443", "posthouse.local:8443"),
             ("http://[fe80::1]:8080", "[fe80::1]:8080"),
         ] {
-            assert!(is_ours(origin, host), "{origin} at {host}");
+            assert!(is_ours(origin, Carrier::Plain, host), "{origin} at {host}");
+            assert_eq!(is_ours(origin, Carrier::Secure, host), origin.starts_with("https"), "{origin} at {host}");
         }
         for (origin, host) in [
             ("http://evil.example", "posthouse.local"),
@@ -179,7 +185,7 @@ mod tests {
             ("http://", ""),
             ("file://posthouse.local", "posthouse.local"),
         ] {
-            assert!(!is_ours(origin, host), "{origin} at {host}");
+            assert!(!is_ours(origin, Carrier::Plain, host), "{origin} at {host}");
         }
     }
 }

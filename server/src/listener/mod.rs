@@ -1,6 +1,6 @@
 //! The listener: accepts connections, speaks HTTP, and hands what opens a session to the connection.
 //!
-//! Owns the listening sockets. Knows the paths of the two transports; every other request goes to the handler
+//! Owns the listening sockets, plain ones and those where clients speak TLS first. Knows the paths of the two transports; every other request goes to the handler
 //! that it was given. Who may come in is admission's to say. The server's composition starts it.
 
 mod accepting;
@@ -28,6 +28,7 @@ use crate::admission::{Admission, Visitor};
 use crate::connection::{self, Streams};
 use crate::router::Router;
 use crate::shutdown::Shutdown;
+use crate::tls::Handshakes;
 use accepting::Accepting;
 use http::Door;
 
@@ -64,15 +65,33 @@ impl Gate {
     }
 }
 
+/// What carries a connection's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// TCP alone: others on the network can read along.
+    Plain,
+    /// TLS.
+    Secure,
+}
+
+/// How clients come in at a listening socket.
+#[derive(Clone)]
+pub enum Entrance {
+    /// As they are.
+    Plain,
+    /// After a handshake.
+    Secure(Handshakes),
+}
+
 /// Accepts until the server stops, then waits for the connections to end.
-pub async fn serve(listener: TcpListener, gate: Gate) {
+pub async fn serve(listener: TcpListener, entrance: Entrance, gate: Gate) {
     let mut stopping = gate.stopping.clone();
     let mut connections = JoinSet::new();
     let mut accepting = Accepting::new();
     loop {
         tokio::select! {
             (stream, from) = accepting.next(&listener) => match gate.admission.enter(from.ip(), Instant::now()) {
-                Ok(visitor) => { connections.spawn(serve_stream(stream, visitor, gate.clone())); }
+                Ok(visitor) => { connections.spawn(serve_stream(stream, entrance.clone(), visitor, gate.clone())); }
                 Err(reason) => { accepting.turn_away(stream, reason).map(|farewell| connections.spawn(farewell)); }
             },
             Some(_) = connections.join_next() => {}
@@ -86,21 +105,34 @@ pub async fn serve(listener: TcpListener, gate: Gate) {
     }
 }
 
-async fn serve_stream(stream: TcpStream, visitor: Visitor, gate: Gate) {
+async fn serve_stream(stream: TcpStream, entrance: Entrance, visitor: Visitor, gate: Gate) {
     // A chat's frames are small and each is to leave at once.
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    speak_http(stream, visitor, gate).await;
+    let handshakes = match entrance {
+        Entrance::Plain => return speak_http(stream, Carrier::Plain, visitor, gate).await,
+        Entrance::Secure(handshakes) => handshakes,
+    };
+    let mut stopping = gate.stopping.clone();
+    let accepted = tokio::select! {
+        accepted = handshakes.accept(stream) => accepted,
+        () = stopping.requested() => return,
+    };
+    match accepted {
+        Ok(stream) => speak_http(stream, Carrier::Secure, visitor, gate).await,
+        // Its visitor leaves without having been served: the address pays for it.
+        Err(error) => tracing::debug!(%error, "a client did not get in"),
+    }
 }
 
 /// Over whatever carries the bytes.
-async fn speak_http<S>(stream: S, visitor: Visitor, gate: Gate)
+async fn speak_http<S>(stream: S, carrier: Carrier, visitor: Visitor, gate: Gate)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let mut stopping = gate.stopping.clone();
-    let (door, mut upgraded) = Door::new(gate, visitor);
+    let (door, mut upgraded) = Door::new(gate, visitor, carrier);
     let service = service_fn(|request| {
         let answer = door.answer(request);
         async move { Ok::<_, std::convert::Infallible>(answer.await) }

@@ -22,14 +22,29 @@ pub use manager::{ready, stopping};
 /// come back at once. The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: u32 = 4096;
 
-/// The sockets that systemd passes, or one bound to `address` where it passes none.
-pub fn listeners(address: SocketAddr) -> anyhow::Result<Vec<TcpListener>> {
+/// What systemd calls the sockets for HTTPS (FileDescriptorName=); every other one is for plain HTTP.
+#[cfg_attr(not(feature = "systemd"), expect(dead_code, reason = "only systemd passes sockets"))]
+const SECURE_NAME: &str = "https";
+
+/// The listening sockets.
+#[derive(Default)]
+pub struct Listeners {
+    /// For plain HTTP.
+    pub plain: Vec<TcpListener>,
+    /// For HTTPS.
+    pub secure: Vec<TcpListener>,
+}
+
+/// The sockets that systemd passes, or, where it passes none, one bound to `plain` and one to `secure`, if that is asked for.
+pub fn listeners(plain: SocketAddr, secure: Option<SocketAddr>) -> anyhow::Result<Listeners> {
     let passed = manager::passed_listeners()?;
-    if !passed.is_empty() {
+    if !passed.plain.is_empty() || !passed.secure.is_empty() {
         return Ok(passed);
     }
-    let listener = bind(address).with_context(|| format!("cannot listen on {address} (--listen names another)"))?;
-    Ok(vec![listener])
+    let bound =
+        |address, option| bind(address).with_context(|| format!("cannot listen on {address} ({option} names another)"));
+    let secure = secure.map(|address| bound(address, "--listen-tls")).transpose()?;
+    Ok(Listeners { plain: vec![bound(plain, "--listen")?], secure: secure.into_iter().collect() })
 }
 
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {

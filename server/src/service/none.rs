@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use tokio::net::TcpListener;
+use super::Listeners;
 
 /// None.
 #[expect(clippy::unnecessary_wraps, reason = "with systemd it can fail")]
-pub fn passed_listeners() -> anyhow::Result<Vec<TcpListener>> {
-    Ok(Vec::new())
+pub fn passed_listeners() -> anyhow::Result<Listeners> {
+    Ok(Listeners::default())
 }
 
 /// Nobody is told.

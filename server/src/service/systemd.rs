@@ -7,17 +7,23 @@ use anyhow::Context;
 use systemd::daemon;
 use tokio::net::TcpListener;
 
-use super::watchdog;
+use super::{Listeners, SECURE_NAME, watchdog};
 
 /// The listening sockets that systemd holds for this service.
-pub fn passed_listeners() -> anyhow::Result<Vec<TcpListener>> {
-    let passed = daemon::listen_fds().context("cannot read the sockets that systemd passes")?;
+pub fn passed_listeners() -> anyhow::Result<Listeners> {
+    let passed = daemon::listen_fds_with_names().context("cannot read the sockets that systemd passes")?;
     let adopt = |descriptor| -> anyhow::Result<TcpListener> {
         let listener = daemon::tcp_listener(descriptor).context("systemd passed a socket that is not TCP")?;
         listener.set_nonblocking(true)?;
         Ok(TcpListener::from_std(listener)?)
     };
-    passed.iter().map(adopt).collect()
+    let mut listeners = Listeners::default();
+    for (descriptor, name) in passed.iter() {
+        let is_secure = name.to_bytes() == SECURE_NAME.as_bytes();
+        let of_its_kind = if is_secure { &mut listeners.secure } else { &mut listeners.plain };
+        of_its_kind.push(adopt(descriptor)?);
+    }
+    Ok(listeners)
 }
 
 /// The server serves on `address`, and `status` says what; from here on the watchdog wants to hear of it.

@@ -4,7 +4,7 @@ use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::task::JoinHandle;
 
-use super::super::{Gate, speak_http};
+use super::super::{Carrier, Gate, speak_http};
 use crate::fuzzing::Site;
 
 /// What lies in each direction at most: more than any input comes to.
@@ -31,7 +31,7 @@ pub struct Line {
 impl Line {
     pub fn open(site: &Site, gate: &Gate) -> Self {
         let (client, server) = tokio::io::duplex(PIPE_LEN);
-        let served = tokio::spawn(speak_http(server, site.visitor(), gate.clone()));
+        let served = tokio::spawn(speak_http(server, Carrier::Plain, site.visitor(), gate.clone()));
         Self { client, served }
     }
 
