@@ -1,7 +1,7 @@
 //! What the programs of one box tell each other by files: the settings that the server is started with, and what it says of
 //! itself to the console. Not part of the wire; a field that an older program does not know is left alone.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
