@@ -4,15 +4,17 @@
 //! with their messages and unread marks come out. Does no I/O and reads no clock: who uses it has a
 //! [`Link`](crate::Link) and hands on what comes from there.
 
+mod reading;
 mod room;
 
 use std::collections::BTreeMap;
 
 use posthouse_protocol::{
-    Account, Body, ClientMsgId, Conversation, ConversationId, Event, HistoryResult, Message, Reacted, Reaction,
-    SendParams, SendResult, Seq, limits,
+    Account, AccountId, Body, ClientMsgId, Conversation, ConversationId, Event, HistoryResult, Message, Reacted,
+    Reaction, ReceiptParams, SendParams, SendResult, Seq, limits,
 };
 
+pub use reading::Unread;
 pub use room::{Outgoing, OutgoingState, Place, Room};
 
 /// The conversations of one account.
@@ -39,8 +41,7 @@ impl View {
         self.me.as_ref()
     }
 
-    /// A conversation, as the server tells it now. One that was not there before counts as read: what is unread is
-    /// what comes from now on.
+    /// A conversation, as the server tells it now.
     pub fn list(&mut self, conversation: Conversation) {
         let room = self.rooms.entry(conversation.conversation_id).or_default();
         if room.used() == 0 {
@@ -69,11 +70,16 @@ impl View {
                 self.change(event);
                 None
             }
+            Event::ReadState(state) => {
+                if let Some(room) = self.rooms.get_mut(&state.conversation_id) {
+                    room.read_elsewhere(state);
+                }
+                None
+            }
             Event::AccountUpdated(_)
             | Event::Preferences(_)
             | Event::Presence(_)
             | Event::Receipts(_)
-            | Event::ReadState(_)
             | Event::Typing(_)
             | Event::Restarting(_) => None,
         };
@@ -82,15 +88,14 @@ impl View {
     }
 
     fn take_message(&mut self, message: Message) -> Option<ConversationId> {
-        let id = message.conversation_id;
+        let (id, seq) = (message.conversation_id, message.seq);
         let is_mine = self.is_mine(&message);
         self.happened += 1;
         let room = self.rooms.entry(id).or_default();
         room.set_used(self.happened);
         room.insert(message);
         if is_mine {
-            // Who writes has read what is above.
-            room.mark_read();
+            room.wrote(seq);
         }
         room.conversation().is_none().then_some(id)
     }
@@ -121,7 +126,10 @@ impl View {
 
     /// A page of older messages came: the newest ones, or those before the oldest that was held.
     pub fn take_history(&mut self, id: ConversationId, before: Option<Seq>, page: HistoryResult) {
-        self.rooms.entry(id).or_default().take_history(before, page);
+        let me = self.my_id();
+        let room = self.rooms.entry(id).or_default();
+        room.take_history(before, page);
+        room.find_line(me);
     }
 
     /// A message was given to the link.
@@ -151,6 +159,14 @@ impl View {
         self.rooms.get_mut(&id)?.take_failed()
     }
 
+    /// Somebody begins to look at the conversation: what they have not read stands below a line from now on.
+    pub fn draw_line(&mut self, id: ConversationId) {
+        let me = self.my_id();
+        if let Some(room) = self.rooms.get_mut(&id) {
+            room.draw_line(me);
+        }
+    }
+
     /// Somebody looks at the newest messages of the conversation.
     pub fn mark_read(&mut self, id: ConversationId) {
         if let Some(room) = self.rooms.get_mut(&id) {
@@ -168,11 +184,26 @@ impl View {
         });
     }
 
-    /// Everything that came since the reset was there before.
+    /// Everything that came since the reset was there before; how much of it is unread the list will tell.
     pub fn settled(&mut self) {
         if std::mem::take(&mut self.is_refilling) {
-            self.rooms.values_mut().for_each(Room::mark_read);
+            self.rooms.values_mut().for_each(Room::settle);
         }
+    }
+
+    /// Whether the server does not know how far this device has come.
+    pub fn has_receipts(&self) -> bool {
+        self.rooms.values().any(|room| room.conversation().is_some() && room.has_unreported())
+    }
+
+    /// How far this device has come, where the server does not know. What was lost is asked for again when the
+    /// conversation is listed.
+    pub fn take_receipts(&mut self) -> Vec<ReceiptParams> {
+        let listed = self.rooms.iter_mut().filter(|(_, room)| room.conversation().is_some());
+        let told = listed.map(|(id, room)| (*id, room.report()));
+        told.filter(|(_, what)| *what != (None, None))
+            .map(|(conversation_id, (read, delivered))| ReceiptParams { conversation_id, read, delivered })
+            .collect()
     }
 
     /// A conversation.
@@ -187,11 +218,9 @@ impl View {
         rooms
     }
 
-    /// How many messages of others in the conversation were not looked at; what only tells who came and went is
-    /// none.
-    pub fn unread(&self, id: ConversationId) -> usize {
-        let is_nothing_new = |message: &Message| self.is_mine(message) || matches!(message.body, Body::System(_));
-        self.rooms.get(&id).map_or(0, |room| room.unread(is_nothing_new))
+    /// What was not read in the conversation, on whatever device.
+    pub fn unread(&self, id: ConversationId) -> Unread {
+        self.rooms.get(&id).map(|room| room.unread(self.my_id())).unwrap_or_default()
     }
 
     /// Own messages that are not acknowledged and have not failed.
@@ -214,6 +243,15 @@ impl View {
             }
         }
         names
+    }
+
+    fn my_id(&self) -> Option<AccountId> {
+        self.me.as_ref().map(|me| me.account_id)
+    }
+
+    /// Whether it mentions the account that looks.
+    pub fn calls_me(&self, message: &Message) -> bool {
+        reading::is_called(message, self.my_id())
     }
 
     /// Whether the account that looks sent it.

@@ -72,12 +72,13 @@ impl Device {
         within("answer to send", self.client.call::<Send>(&params)).await
     }
 
-    /// The next message that comes unasked, passing over news of conversations.
+    /// The next message that comes unasked, passing over news of conversations and what is lossy.
     pub async fn next_message(&mut self) -> Message {
         loop {
             match self.next_event().await {
                 Event::Message(message) => return message,
                 Event::ConversationAdded(_) | Event::ConversationUpdated(_) | Event::ConversationRemoved(_) => {}
+                Event::Typing(_) | Event::Receipts(_) | Event::ReadState(_) | Event::Presence(_) => {}
                 other => panic!("a message was expected, not {other:?}"),
             }
         }

@@ -76,7 +76,7 @@ async fn news_of_other_conversations_are_marked_and_names_complete() {
     screen.until("both conversations", |shown| shown.contains("hello from ben") && shown.contains("  carl"));
     carl.send(carl.direct("anna").await, "news from carl").await;
     let shown = screen.until("unread marks", |shown| {
-        let is_marked = shown.lines().any(|line| line.starts_with("  carl ") && line.contains(" 1 │"));
+        let is_marked = shown.lines().any(|line| line.starts_with("  carl ") && line.contains(" 2 │"));
         is_marked && shown.contains("1 other conversation has news")
     });
     assert!(!shown.contains("news from carl"), "{shown}");

@@ -9,8 +9,8 @@ use jiff::tz::TimeZone;
 use posthouse_client::view::{Room, View};
 use posthouse_client::{ClientError, Item, new_client_msg_id};
 use posthouse_protocol::{
-    Account, ClientMsgId, Conversation, ConversationId, ErrorCode, Event, HistoryResult, SendParams, SendResult, Seq,
-    limits,
+    Account, ClientMsgId, Conversation, ConversationId, ErrorCode, Event, HistoryResult, ReceiptParams, SendParams,
+    SendResult, Seq, limits,
 };
 use tokio::time::Instant;
 
@@ -21,7 +21,7 @@ use super::scrollback::{Look, Scroll};
 use crate::cli::title;
 
 /// What is to be asked of the server.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Request {
     /// Who this is, and all conversations.
     List,
@@ -31,20 +31,10 @@ pub enum Request {
     Open(String),
     /// Older messages.
     History(ConversationId, Option<Seq>),
-    Send(Box<SendRequest>),
+    Send(Box<SendParams>),
+    /// How far this device has come.
+    Receipt(ReceiptParams),
 }
-
-/// A message to be sent.
-#[derive(Debug)]
-pub struct SendRequest(pub SendParams);
-
-impl PartialEq for SendRequest {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.client_msg_id == other.0.client_msg_id
-    }
-}
-
-impl Eq for SendRequest {}
 
 /// What became of it.
 pub enum Outcome {
@@ -65,6 +55,9 @@ pub enum Connection {
     Offline { reason: String, retry_at: Instant },
 }
 
+/// What was read is told together: the server gathers for as long.
+const RECEIPTS_INTERVAL: Duration = Duration::from_millis(500);
+
 pub struct App {
     pub view: View,
     pub connection: Connection,
@@ -81,13 +74,13 @@ pub struct App {
     /// Columns and rows of the scrollback, as drawn last.
     pub area: (usize, usize),
     pub requests: VecDeque<Request>,
-    /// What came behind this was new when the conversation was opened.
-    pub read_before: Option<Seq>,
     /// Whom the command line named.
     wanted: Option<String>,
     completion: Option<Completion>,
     loading: HashSet<ConversationId>,
     is_listed: bool,
+    /// When the server is told what was read.
+    receipts_due: Option<Instant>,
     leaving: Leaving,
 }
 
@@ -113,11 +106,11 @@ impl App {
             shows_help: false,
             area: (80, 20),
             requests: VecDeque::new(),
-            read_before: None,
             wanted,
             completion: None,
             loading: HashSet::new(),
             is_listed: false,
+            receipts_due: None,
             leaving: Leaving::No,
         }
     }
@@ -163,7 +156,7 @@ impl App {
             Item::Reset => {
                 self.view.reset();
                 self.loading.clear();
-                (self.scroll, self.read_before, self.is_listed) = (Scroll::default(), None, false);
+                (self.scroll, self.is_listed) = (Scroll::default(), false);
                 self.notice = Some("The server's database is another one: everything is loaded again.".to_owned());
             }
             // The loop ends the program at the first, and the second is not for programs.
@@ -211,7 +204,7 @@ impl App {
 
     fn on_removed(&mut self, id: ConversationId) {
         if self.open == Some(id) {
-            (self.open, self.scroll, self.read_before) = (None, Scroll::default(), None);
+            (self.open, self.scroll) = (None, Scroll::default());
             self.notice = Some("You are no longer in that conversation.".to_owned());
         }
     }
@@ -288,7 +281,7 @@ impl App {
 
     fn send(&mut self, params: SendParams) {
         self.view.sending(params.clone());
-        self.requests.push_back(Request::Send(Box::new(SendRequest(params))));
+        self.requests.push_back(Request::Send(Box::new(params)));
     }
 
     fn resend(&mut self) {
@@ -302,10 +295,7 @@ impl App {
     pub fn open(&mut self, id: ConversationId) {
         self.open = Some(id);
         self.scroll = Scroll::default();
-        self.read_before = match self.view.unread(id) {
-            0 => None,
-            _ => self.view.room(id).map(Room::read),
-        };
+        self.view.draw_line(id);
         self.mark_read();
         self.load_if_needed();
     }
@@ -410,12 +400,24 @@ impl App {
     pub fn look(&self) -> Option<Look<'_>> {
         let room = self.view.room(self.open?)?;
         let (view, columns, zone) = (&self.view, self.area.0, &self.zone);
-        Some(Look { view, room, columns, read_before: self.read_before, palette: self.palette, zone })
+        Some(Look { view, room, columns, palette: self.palette, zone })
     }
 
     /// How long until what is shown changes by itself.
-    pub fn next_tick(&self) -> Option<Duration> {
-        matches!(self.connection, Connection::Offline { .. }).then_some(Duration::from_millis(250))
+    pub fn next_tick(&self, now: Instant) -> Option<Duration> {
+        let retry = matches!(self.connection, Connection::Offline { .. }).then_some(Duration::from_millis(250));
+        let receipts = self.receipts_due.map(|due| due.saturating_duration_since(now));
+        retry.into_iter().chain(receipts).min()
+    }
+
+    /// Does what is due.
+    pub fn on_time(&mut self, now: Instant) {
+        if !matches!(self.connection, Connection::Online) || !self.view.has_receipts() {
+            self.receipts_due = None;
+        } else if *self.receipts_due.get_or_insert(now + RECEIPTS_INTERVAL) <= now {
+            self.receipts_due = None;
+            self.requests.extend(self.view.take_receipts().into_iter().map(Request::Receipt));
+        }
     }
 }
 

@@ -82,7 +82,8 @@ pub fn draw(frame: &mut Frame, app: &mut App) {
 fn draw_head(frame: &mut Frame, area: Rect, app: &App) {
     let conversation = app.open.and_then(|id| app.view.room(id)).map(|room| name(app, room));
     let conversation = conversation.unwrap_or_else(|| "Posthouse".to_owned());
-    let elsewhere = app.view.rooms().iter().filter(|(id, _)| Some(*id) != app.open && app.view.unread(*id) > 0).count();
+    let elsewhere =
+        app.view.rooms().iter().filter(|(id, _)| Some(*id) != app.open && app.view.unread(*id).messages > 0).count();
     let right = match elsewhere {
         0 => String::new(),
         1 => "1 other conversation has news ".to_owned(),
@@ -130,10 +131,16 @@ fn draw_list(frame: &mut Frame, area: Rect, app: &App) {
 
 fn entry(app: &App, id: ConversationId, room: &Room, columns: usize) -> Line<'static> {
     let is_open = Some(id) == app.open;
-    let count = match app.view.unread(id) {
+    let unread = app.view.unread(id);
+    let calls = match unread.mentions {
         0 => String::new(),
-        many @ 1..1000 => format!(" {many} "),
-        _ => " 999+ ".to_owned(),
+        many @ 1..100 => format!(" @{many}"),
+        _ => " @99+".to_owned(),
+    };
+    let count = match unread.messages {
+        0 => String::new(),
+        many @ 1..1000 => format!("{calls} {many} "),
+        _ => format!("{calls} 999+ "),
     };
     let name = cut(&name(app, room), columns.saturating_sub(2 + width(&count)));
     let gap = " ".repeat(columns.saturating_sub(2 + width(&name) + width(&count)));

@@ -22,7 +22,7 @@ use posthouse_client::{ClientError, Inbox, Item, Link, Login, Start, Transport};
 use posthouse_protocol::{
     Conversation, ConversationId, ConversationsDirect, ConversationsDirectParams, ConversationsGet,
     ConversationsGetParams, ConversationsList, ConversationsListParams, ErrorBody, ErrorCode, History, HistoryParams,
-    SendParams, Username, limits,
+    Receipt, SendParams, Username, limits,
 };
 use tokio::sync::mpsc;
 
@@ -80,6 +80,7 @@ impl Chat {
         let terminated = terminated();
         tokio::pin!(terminated);
         loop {
+            self.app.on_time(tokio::time::Instant::now());
             while let Some(request) = self.app.requests.pop_front() {
                 self.ask(request);
             }
@@ -91,7 +92,7 @@ impl Chat {
                 continue;
             }
             let drawn = tokio::time::Instant::now();
-            let tick = self.app.next_tick();
+            let tick = self.app.next_tick(drawn);
             tokio::select! {
                 event = keys.recv() => match event {
                     Some(event) => self.app.on_terminal(event.context("cannot read from the terminal")?),
@@ -140,7 +141,11 @@ impl Chat {
         // Nobody waits for an outcome once the chat has ended.
         let tell = move |outcome| drop(outcomes.send(outcome));
         match request {
-            Request::Send(send) => drop(self.sends.send(send.0)),
+            Request::Send(send) => drop(self.sends.send(*send)),
+            // What is lost is told again: the list says what the server does not know.
+            Request::Receipt(params) => {
+                drop(tokio::spawn(async move { drop(link.call::<Receipt>(&params).await) }));
+            }
             Request::List => drop(tokio::spawn(list(link, tell))),
             Request::Get(conversation_id) => drop(tokio::spawn(async move {
                 let params = ConversationsGetParams { conversation_id };

@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use posthouse_client::view::{Outgoing, OutgoingState, Place, Room, View};
-use posthouse_protocol::{Body, Message, NewBody, Seq, TimestampMs};
+use posthouse_protocol::{Body, Message, NewBody, TimestampMs};
 use ratatui::text::{Line, Span};
 
 use super::palette::Palette;
@@ -21,8 +21,6 @@ pub struct Look<'a> {
     pub view: &'a View,
     pub room: &'a Room,
     pub columns: usize,
-    /// What came behind this was new when the conversation was opened.
-    pub read_before: Option<Seq>,
     pub palette: Palette,
     pub zone: &'a TimeZone,
 }
@@ -128,7 +126,7 @@ impl Look<'_> {
         if let (true, Some(time)) = (is_new_day, &time) {
             rows.push(self.rule(&time.strftime("%A, %Y-%m-%d").to_string(), self.palette.quiet()));
         }
-        if self.read_before.is_some_and(|read| message.seq > read && above.is_none_or(|above| above.seq <= read)) {
+        if self.room.line() == Some(message.seq) {
             rows.push(self.rule("new", self.palette.unread()));
         }
         let clock = time.map_or_else(|| "--:--".to_owned(), |time| time.strftime("%H:%M").to_string());

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use posthouse_protocol::{Account, ClientMsgId, Conversation, HistoryResult, Message, SendParams, SendResult, Seq};
+use posthouse_protocol::{
+    Account, AccountId, ClientMsgId, Conversation, HistoryResult, Message, ReadState, SendParams, SendResult, Seq,
+};
+
+use super::reading::{Reading, Unread};
 
 /// Messages that are held of one conversation; of those past it the oldest go, and come again by history.
 const MESSAGES_LEN_MAX: usize = 5_000;
@@ -14,8 +18,7 @@ pub struct Room {
     conversation: Option<Conversation>,
     messages: BTreeMap<Seq, Message>,
     outgoing: Vec<Outgoing>,
-    /// Everything up to here was looked at.
-    read: u64,
+    reading: Reading,
     /// When it was last used, as a number that grows.
     used: i64,
     /// Whether a page of history has come, so that the stretch begins where history does.
@@ -53,9 +56,8 @@ pub enum Place {
 
 impl Room {
     pub(super) fn describe(&mut self, conversation: Conversation) {
-        if self.conversation.is_none() && self.messages.is_empty() {
-            self.read = conversation.last_seq.0;
-        }
+        let unread = Unread { messages: conversation.unread, mentions: conversation.mentions };
+        self.reading.tell(unread, conversation.last_seq);
         self.has_older |= !self.has_page && conversation.last_seq.0 > 0;
         self.conversation = Some(conversation);
     }
@@ -63,7 +65,7 @@ impl Room {
     pub(super) fn insert(&mut self, message: Message) {
         if self.conversation.is_none() && self.messages.is_empty() {
             // The first that is heard of it: what was before is not counted.
-            self.read = message.seq.0.saturating_sub(1);
+            self.reading.settle(Seq(message.seq.0.saturating_sub(1)));
         }
         self.has_older |= !self.has_page && message.seq.0 > 1;
         self.messages.insert(message.seq, message);
@@ -95,7 +97,6 @@ impl Room {
     pub(super) fn sent(&mut self, me: Account, name: &ClientMsgId, result: SendResult) {
         let Some(index) = self.index(name) else { return };
         let Outgoing { params, .. } = self.outgoing.remove(index);
-        let was_read = self.read == self.last_seq().0;
         self.insert(Message {
             message_id: result.message_id,
             conversation_id: params.conversation_id,
@@ -109,9 +110,12 @@ impl Room {
             edited_ts: None,
             reactions: Vec::new(),
         });
-        if was_read {
-            self.mark_read();
-        }
+        self.wrote(result.seq);
+    }
+
+    /// Who writes has read what is above.
+    pub(super) fn wrote(&mut self, seq: Seq) {
+        self.reading.wrote(seq);
     }
 
     pub(super) fn failed(&mut self, name: &ClientMsgId, reason: String) {
@@ -126,7 +130,32 @@ impl Room {
     }
 
     pub(super) fn mark_read(&mut self) {
-        self.read = self.read.max(self.last_seq().0);
+        self.reading.read_to(self.last_seq());
+    }
+
+    pub(super) fn settle(&mut self) {
+        self.reading.settle(self.last_seq());
+    }
+
+    pub(super) fn read_elsewhere(&mut self, state: &ReadState) {
+        let left = Unread { messages: state.unread, mentions: state.mentions };
+        self.reading.read_elsewhere(state.read, left, self.last_seq());
+    }
+
+    pub(super) fn draw_line(&mut self, me: Option<AccountId>) {
+        self.reading.draw_line(&self.messages, self.last_seq(), me);
+    }
+
+    pub(super) fn find_line(&mut self, me: Option<AccountId>) {
+        self.reading.find_line(&self.messages, me);
+    }
+
+    pub(super) fn report(&mut self) -> (Option<Seq>, Option<Seq>) {
+        self.reading.report(self.last_seq())
+    }
+
+    pub(super) fn has_unreported(&self) -> bool {
+        self.reading.unreported(self.last_seq()) != (None, None)
     }
 
     pub(super) fn forget(&mut self) {
@@ -206,9 +235,9 @@ impl Room {
         self.messages.keys().next().copied()
     }
 
-    /// Everything up to here was looked at.
-    pub fn read(&self) -> Seq {
-        Seq(self.read)
+    /// The first of the messages that were new when somebody began to look at the conversation.
+    pub fn line(&self) -> Option<Seq> {
+        self.reading.line()
     }
 
     fn last_seq(&self) -> Seq {
@@ -216,8 +245,8 @@ impl Room {
         self.messages.keys().next_back().copied().map_or(told, |held| held.max(told))
     }
 
-    pub(super) fn unread(&self, is_nothing_new: impl Fn(&Message) -> bool) -> usize {
-        self.messages.range(Seq(self.read + 1)..).filter(|(_, message)| !is_nothing_new(message)).count()
+    pub(super) fn unread(&self, me: Option<AccountId>) -> Unread {
+        self.reading.unread(&self.messages, me)
     }
 
     /// When it was last used, as a number that grows.

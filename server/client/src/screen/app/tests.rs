@@ -7,6 +7,7 @@ use posthouse_protocol::{ConversationId, ErrorBody, ErrorCode, Event, HistoryRes
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use serde_json::json;
+use tokio::time::{Duration, Instant};
 
 use super::{App, Outcome, Request};
 use crate::screen::draw::draw;
@@ -56,9 +57,16 @@ fn write(app: &mut App, text: &str) {
     press(app, KeyCode::Enter, KeyModifiers::NONE);
 }
 
+/// What is to be asked is compared as it is shown.
+impl PartialEq for Request {
+    fn eq(&self, other: &Self) -> bool {
+        format!("{self:?}") == format!("{other:?}")
+    }
+}
+
 fn sent(app: &mut App) -> posthouse_protocol::SendParams {
     match app.requests.pop_front() {
-        Some(Request::Send(send)) => send.0,
+        Some(Request::Send(send)) => *send,
         other => panic!("a message was to be sent, not {other:?}"),
     }
 }
@@ -96,10 +104,10 @@ fn who_scrolled_up_stays_there_and_older_messages_are_asked_for_once() {
     app.on_item(Item::Event(Push { cursor: None, event: Event::Message(message(201, "news")) }));
     let after = shown(&mut app, 80, 24);
     assert!(after.contains("line 151") && !after.contains("news"), "{after}");
-    assert_eq!(app.view.unread(ROOM), 1);
+    assert_eq!(app.view.unread(ROOM).messages, 1);
     press(&mut app, KeyCode::Esc, KeyModifiers::NONE);
     assert!(shown(&mut app, 80, 24).contains("news"));
-    assert_eq!(app.view.unread(ROOM), 0);
+    assert_eq!(app.view.unread(ROOM).messages, 0);
     // Page by page down again is the same end.
     press(&mut app, KeyCode::PageUp, KeyModifiers::NONE);
     assert!(!app.scroll.is_at_newest());
@@ -165,4 +173,23 @@ fn what_happens_to_a_group_stands_between_its_messages_until_one_is_out_of_it() 
     assert!(app.open.is_none() && screen.contains("You are no longer in that conversation"), "{screen}");
     write(&mut app, "hello");
     assert_eq!(app.requests.pop_front(), None);
+}
+
+#[test]
+fn what_was_shown_is_told_once_after_a_moment() {
+    let mut app = app(3);
+    let receipts = |app: &mut App, after_ms: u64| {
+        app.on_time(Instant::now() + Duration::from_millis(after_ms));
+        std::iter::from_fn(|| app.requests.pop_front()).map(|request| format!("{request:?}")).collect::<Vec<_>>()
+    };
+    assert_eq!(receipts(&mut app, 0), [""; 0], "the server counted nothing as unread");
+    for seq in 4..10 {
+        app.on_item(Item::Event(Push { cursor: None, event: Event::Message(message(seq, "news")) }));
+        assert_eq!(receipts(&mut app, 0), [""; 0]);
+    }
+    assert!(app.next_tick(Instant::now()).is_some_and(|wait| wait <= Duration::from_millis(500)));
+    let told = receipts(&mut app, 600);
+    assert!(told.len() == 1 && told[0].contains("read: Some(Seq(9))"), "{told:?}");
+    assert_eq!(receipts(&mut app, 2_000), [""; 0]);
+    assert_eq!(app.next_tick(Instant::now()), None);
 }

@@ -1,5 +1,7 @@
 //! Whatever the order in which things come, what is shown is the same, whole, and without doubles.
 
+mod reading;
+
 use posthouse_protocol::{
     Account, AccountId, Body, ClientMsgId, Conversation, ConversationId, ConversationKind, Event, HistoryResult,
     Message, MessageId, NewBody, SendParams, SendResult, Seq, TimestampMs, Username,
@@ -71,24 +73,24 @@ fn name(name: &str) -> ClientMsgId {
 fn what_comes_counts_as_unread_until_it_is_looked_at_or_answered() {
     let mut view = of_anna();
     view.list(conversation(ROOM, 3));
-    assert_eq!(view.unread(ROOM), 0, "what was there before the program was");
+    assert_eq!(view.unread(ROOM).messages, 0, "what was there before the program was");
     view.take(&Event::Message(message(ROOM, 4, 1)));
     view.take(&Event::Message(message(ROOM, 5, 1)));
-    assert_eq!(view.unread(ROOM), 2);
-    view.list(conversation(ROOM, 5));
-    assert_eq!(view.unread(ROOM), 2, "a list that comes again marks nothing as read");
+    assert_eq!(view.unread(ROOM).messages, 2);
+    view.list(Conversation { unread: 2, ..conversation(ROOM, 5) });
+    assert_eq!(view.unread(ROOM).messages, 2, "a list that comes again marks nothing as read");
     view.mark_read(ROOM);
     view.take(&Event::Message(message(ROOM, 6, 1)));
     view.take(&Event::Message(message(ROOM, 7, 0)));
-    assert_eq!(view.unread(ROOM), 0, "who answers, from whatever device, has read");
+    assert_eq!(view.unread(ROOM).messages, 0, "who answers, from whatever device, has read");
 }
 
 #[test]
 fn the_first_message_of_an_unknown_conversation_asks_for_it_and_is_unread() {
     let mut view = of_anna();
     assert_eq!(view.take(&Event::Message(message(ROOM, 4, 1))), Some(ROOM));
-    view.list(conversation(ROOM, 4));
-    assert_eq!(view.unread(ROOM), 1);
+    view.list(Conversation { unread: 1, ..conversation(ROOM, 4) });
+    assert_eq!(view.unread(ROOM).messages, 1);
     assert_eq!(view.take(&Event::Message(message(ROOM, 5, 1))), None);
 }
 
@@ -156,10 +158,10 @@ fn a_reset_keeps_only_what_was_not_acknowledged_and_marks_nothing_as_new() {
     assert_eq!(view.unacknowledged(), 1);
     view.take(&Event::Message(message(ROOM, 1, 1)));
     view.settled();
-    assert_eq!(view.unread(ROOM), 0);
+    assert_eq!(view.unread(ROOM).messages, 0);
     view.take(&Event::Message(message(ROOM, 2, 1)));
     view.settled();
-    assert_eq!(view.unread(ROOM), 1, "only the first after a reset");
+    assert_eq!(view.unread(ROOM).messages, 1, "only the first after a reset");
 }
 
 fn event(name: &str, data: &serde_json::Value) -> Event {
@@ -176,7 +178,7 @@ fn a_group_comes_and_goes_and_nobody_has_to_read_who_did() {
     let joined = Message { body: serde_json::from_value(joined).unwrap(), ..message(ROOM, 1, 1) };
     assert_eq!(view.take(&Event::Message(joined)), None);
     view.take(&Event::Message(message(ROOM, 2, 1)));
-    assert_eq!(view.unread(ROOM), 1);
+    assert_eq!(view.unread(ROOM).messages, 1);
     let updated = event("conversation_updated", &serde_json::json!({ "conversation_id": ROOM, "title": "Board" }));
     assert_eq!(view.take(&updated), Some(ROOM), "what has changed is asked for");
     assert_eq!(view.take(&event("conversation_removed", &serde_json::json!({ "conversation_id": ROOM }))), None);
