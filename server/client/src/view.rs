@@ -4,16 +4,18 @@
 //! with their messages and unread marks come out. Does no I/O and reads no clock: who uses it has a
 //! [`Link`](crate::Link) and hands on what comes from there.
 
+mod people;
 mod reading;
 mod room;
 
 use std::collections::BTreeMap;
 
 use posthouse_protocol::{
-    Account, AccountId, Body, ClientMsgId, Conversation, ConversationId, Event, HistoryResult, Message, Reacted,
-    Reaction, ReceiptParams, SendParams, SendResult, Seq, limits,
+    Account, AccountId, Body, ClientMsgId, Conversation, ConversationId, Event, HistoryResult, Member, Message,
+    Preferences, Reacted, Reaction, ReceiptParams, Receipts, SendParams, SendResult, Seq, limits,
 };
 
+pub use people::People;
 pub use reading::Unread;
 pub use room::{Outgoing, OutgoingState, Place, Room};
 
@@ -21,6 +23,7 @@ pub use room::{Outgoing, OutgoingState, Place, Room};
 #[derive(Default)]
 pub struct View {
     me: Option<Account>,
+    people: People,
     rooms: BTreeMap<ConversationId, Room>,
     /// The last place given to a conversation by its being listed; they come most recently used first.
     listed: i64,
@@ -43,6 +46,7 @@ impl View {
 
     /// A conversation, as the server tells it now.
     pub fn list(&mut self, conversation: Conversation) {
+        conversation.peer.iter().for_each(|peer| self.people.meet(peer));
         let room = self.rooms.entry(conversation.conversation_id).or_default();
         if room.used() == 0 {
             self.listed -= 1;
@@ -76,12 +80,19 @@ impl View {
                 }
                 None
             }
-            Event::AccountUpdated(_)
-            | Event::Preferences(_)
-            | Event::Presence(_)
-            | Event::Receipts(_)
-            | Event::Typing(_)
-            | Event::Restarting(_) => None,
+            Event::Presence(now) => {
+                self.people.come_or_go(*now);
+                None
+            }
+            Event::Receipts(receipts) => {
+                self.take_receipts_of_others(receipts);
+                None
+            }
+            Event::Preferences(preferences) => {
+                self.prefer(preferences);
+                None
+            }
+            Event::AccountUpdated(_) | Event::Typing(_) | Event::Restarting(_) => None,
         };
         // What comes again is listed once it is whole.
         unlisted.filter(|_| !self.is_refilling)
@@ -91,6 +102,7 @@ impl View {
         let (id, seq) = (message.conversation_id, message.seq);
         let is_mine = self.is_mine(&message);
         self.happened += 1;
+        self.people.meet(&message.sender);
         let room = self.rooms.entry(id).or_default();
         room.set_used(self.happened);
         room.insert(message);
@@ -124,9 +136,39 @@ impl View {
         }
     }
 
+    /// How far others have come: told unasked, or asked for.
+    pub fn take_receipts_of_others(&mut self, receipts: &Receipts) {
+        if let Some(room) = self.rooms.get_mut(&receipts.conversation_id) {
+            room.take_marks(&receipts.marks);
+        }
+    }
+
+    /// Who is in a conversation.
+    pub fn take_members(&mut self, id: ConversationId, members: Vec<Member>) {
+        members.iter().for_each(|member| self.people.meet(&member.account));
+        if let Some(room) = self.rooms.get_mut(&id) {
+            room.set_members(members.into_iter().map(|member| member.account).collect());
+        }
+    }
+
+    /// What the account has set for itself.
+    pub fn prefer(&mut self, preferences: &Preferences) {
+        if let Some(room) = self.rooms.get_mut(&preferences.conversation_id) {
+            room.prefer(preferences);
+        }
+    }
+
+    /// What became of a message's reactions.
+    pub fn set_reactions(&mut self, id: ConversationId, seq: Seq, reactions: Vec<Reaction>) {
+        if let Some(message) = self.rooms.get_mut(&id).and_then(|room| room.message_mut(seq)) {
+            message.reactions = reactions;
+        }
+    }
+
     /// A page of older messages came: the newest ones, or those before the oldest that was held.
     pub fn take_history(&mut self, id: ConversationId, before: Option<Seq>, page: HistoryResult) {
         let me = self.my_id();
+        page.messages.iter().for_each(|message| self.people.meet(&message.sender));
         let room = self.rooms.entry(id).or_default();
         room.take_history(before, page);
         room.find_line(me);
@@ -211,10 +253,20 @@ impl View {
         self.rooms.get(&id)
     }
 
-    /// All conversations, the most recently used first.
+    /// Whom the account has to do with.
+    pub fn people(&self) -> &People {
+        &self.people
+    }
+
+    /// The same, to be told of who is there.
+    pub fn people_mut(&mut self) -> &mut People {
+        &mut self.people
+    }
+
+    /// All conversations: those that are pinned, then the others, the most recently used first.
     pub fn rooms(&self) -> Vec<(ConversationId, &Room)> {
         let mut rooms: Vec<_> = self.rooms.iter().map(|(id, room)| (*id, room)).collect();
-        rooms.sort_by_key(|(id, room)| std::cmp::Reverse((room.used(), *id)));
+        rooms.sort_by_key(|(id, room)| std::cmp::Reverse((room.is_pinned(), room.used(), *id)));
         rooms
     }
 
@@ -235,7 +287,8 @@ impl View {
         rooms.sort_by_key(|(id, _)| Some(*id) != first);
         for (_, room) in rooms {
             let peer = room.conversation().and_then(|conversation| conversation.peer.as_ref());
-            for account in peer.into_iter().chain(room.messages().rev().map(|message| &message.sender)) {
+            let senders = room.messages().rev().map(|message| &message.sender);
+            for account in peer.into_iter().chain(senders).chain(room.members()) {
                 let name = account.username.to_string();
                 if self.me.as_ref() != Some(account) && !names.contains(&name) {
                     names.push(name);

@@ -1,16 +1,17 @@
 //! What the chat knows and does, apart from terminal and network: keys and outcomes in, requests out.
 
 mod keys;
+mod there;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use posthouse_client::view::{Room, View};
 use posthouse_client::{ClientError, Item, new_client_msg_id};
 use posthouse_protocol::{
-    Account, ClientMsgId, Conversation, ConversationId, ErrorCode, Event, HistoryResult, ReceiptParams, SendParams,
-    SendResult, Seq, limits,
+    Account, Body, ClientMsgId, Conversation, ConversationId, ErrorCode, Event, HistoryResult, Member, PresenceNow,
+    PresenceStatus, ReceiptParams, Receipts, SendParams, SendResult, Seq, limits,
 };
 use tokio::time::Instant;
 
@@ -18,7 +19,9 @@ use super::completion::Completion;
 use super::editor::Editor;
 use super::palette::Palette;
 use super::scrollback::{Look, Scroll};
+use super::typing::Typing;
 use crate::cli::title;
+use there::There;
 
 /// What is to be asked of the server.
 #[derive(Debug)]
@@ -34,6 +37,11 @@ pub enum Request {
     Send(Box<SendParams>),
     /// How far this device has come.
     Receipt(ReceiptParams),
+    /// How far the others have come.
+    Marks(ConversationId),
+    Members(ConversationId),
+    Typing(ConversationId),
+    Presence(PresenceStatus),
 }
 
 /// What became of it.
@@ -46,6 +54,9 @@ pub enum Outcome {
     Got(Result<Conversation, ClientError>),
     History(ConversationId, Option<Seq>, Result<HistoryResult, ClientError>),
     Sent(ConversationId, ClientMsgId, Result<SendResult, ClientError>),
+    Marks(Receipts),
+    Members(ConversationId, Vec<Member>),
+    Present(Vec<PresenceNow>),
 }
 
 /// How the connection is.
@@ -64,6 +75,7 @@ pub struct App {
     pub editor: Editor,
     pub open: Option<ConversationId>,
     pub scroll: Scroll,
+    pub typing: Typing,
     pub palette: Palette,
     pub zone: TimeZone,
     /// Where the account is.
@@ -78,9 +90,14 @@ pub struct App {
     wanted: Option<String>,
     completion: Option<Completion>,
     loading: HashSet<ConversationId>,
+    /// Those whose members and marks are known on this connection.
+    asked: HashSet<ConversationId>,
     is_listed: bool,
     /// When the server is told what was read.
     receipts_due: Option<Instant>,
+    there: There,
+    /// Texts that are being written in other conversations.
+    drafts: HashMap<ConversationId, String>,
     leaving: Leaving,
 }
 
@@ -99,6 +116,7 @@ impl App {
             editor: Editor::default(),
             open: None,
             scroll: Scroll::default(),
+            typing: Typing::default(),
             palette,
             zone,
             server,
@@ -109,8 +127,11 @@ impl App {
             wanted,
             completion: None,
             loading: HashSet::new(),
+            asked: HashSet::new(),
             is_listed: false,
             receipts_due: None,
+            there: There::new(Instant::now()),
+            drafts: HashMap::new(),
             leaving: Leaving::No,
         }
     }
@@ -131,18 +152,10 @@ impl App {
     /// Something came from the link.
     pub fn on_item(&mut self, item: Item) {
         match item {
-            Item::Event(push) => {
-                if let Some(id) = self.view.take(&push.event) {
-                    self.requests.push_back(Request::Get(id));
-                }
-                if let Event::ConversationRemoved(removed) = &push.event {
-                    self.on_removed(removed.conversation_id);
-                }
-                if self.scroll.is_at_newest() {
-                    self.mark_read();
-                }
-            }
+            Item::Event(push) => self.on_event(&push.event),
             Item::Online => {
+                self.ask_who_is_there();
+                self.asked.clear();
                 self.connection = Connection::Online;
                 self.view.settled();
                 self.requests.push_back(Request::List);
@@ -150,6 +163,8 @@ impl App {
                 self.load_if_needed();
             }
             Item::Offline { error, retry_in } => {
+                self.typing.clear();
+                self.view.people_mut().set_present(&[]);
                 let retry_at = Instant::now() + retry_in;
                 self.connection = Connection::Offline { reason: error.to_string(), retry_at };
             }
@@ -195,11 +210,39 @@ impl App {
                     (self.leaving, self.notice) = (Leaving::No, None);
                 }
             }
+            Outcome::Marks(receipts) => self.view.take_receipts_of_others(&receipts),
+            Outcome::Members(id, members) => self.view.take_members(id, members),
+            Outcome::Present(accounts) => self.view.people_mut().set_present(&accounts),
             Outcome::Sent(id, name, Err(error)) => {
                 self.view.failed(id, &name, error.to_string());
                 self.notice = Some(format!("A message was not sent: {error}"));
             }
         }
+    }
+
+    fn on_event(&mut self, event: &Event) {
+        if let Some(id) = self.view.take(event) {
+            self.requests.push_back(Request::Get(id));
+        }
+        match event {
+            Event::ConversationRemoved(removed) => self.on_removed(removed.conversation_id),
+            // Somebody new may be a contact.
+            Event::ConversationAdded(_) => self.ask_who_is_there(),
+            Event::Typing(typing) => self.typing.heard(typing.conversation_id, typing.account_id, Instant::now()),
+            Event::Message(message) => {
+                self.typing.stopped(message.conversation_id, message.sender.account_id);
+                if matches!(message.body, Body::System(_)) {
+                    self.asked.remove(&message.conversation_id);
+                    self.ask_about_open();
+                }
+            }
+            _ => {}
+        }
+        if self.scroll.is_at_newest() {
+            self.mark_read();
+        }
+        let unread = self.open.filter(|id| self.view.unread(*id).messages > 0);
+        unread.into_iter().for_each(|id| self.view.draw_line(id));
     }
 
     fn on_removed(&mut self, id: ConversationId) {
@@ -211,6 +254,7 @@ impl App {
 
     fn on_listed(&mut self) {
         self.is_listed = true;
+        self.ask_about_open();
         match self.wanted.take() {
             Some(name) => self.requests.push_back(Request::Open(name)),
             None if self.open.is_none() => {
@@ -293,11 +337,27 @@ impl App {
 
     /// Opens a conversation.
     pub fn open(&mut self, id: ConversationId) {
+        if self.open != Some(id) {
+            // What was being written stays with whom it was written to.
+            let text = self.editor.swap(self.drafts.remove(&id).unwrap_or_default());
+            if let Some(before) = self.open.filter(|_| !text.is_empty()) {
+                self.drafts.insert(before, text);
+            }
+        }
         self.open = Some(id);
         self.scroll = Scroll::default();
         self.view.draw_line(id);
         self.mark_read();
         self.load_if_needed();
+        self.ask_about_open();
+    }
+
+    /// Who is in the open conversation and how far they have come: events tell what changes from then on.
+    fn ask_about_open(&mut self) {
+        let Some(id) = self.open.filter(|_| matches!(self.connection, Connection::Online)) else { return };
+        if self.asked.insert(id) {
+            self.requests.extend([Request::Members(id), Request::Marks(id)]);
+        }
     }
 
     /// The conversation that stands above or below in the list.
@@ -366,7 +426,7 @@ impl App {
     }
 
     fn mark_read(&mut self) {
-        if let Some(id) = self.open {
+        if let Some(id) = self.open.filter(|_| self.is_looking(Instant::now())) {
             self.view.mark_read(id);
         }
     }
@@ -407,11 +467,14 @@ impl App {
     pub fn next_tick(&self, now: Instant) -> Option<Duration> {
         let retry = matches!(self.connection, Connection::Offline { .. }).then_some(Duration::from_millis(250));
         let receipts = self.receipts_due.map(|due| due.saturating_duration_since(now));
-        retry.into_iter().chain(receipts).min()
+        let others = [retry, receipts, self.typing.next(now), self.until_idle(now)];
+        others.into_iter().flatten().min()
     }
 
     /// Does what is due.
     pub fn on_time(&mut self, now: Instant) {
+        self.typing.forget_old(now);
+        self.say_whether_there(now);
         if !matches!(self.connection, Connection::Online) || !self.view.has_receipts() {
             self.receipts_due = None;
         } else if *self.receipts_due.get_or_insert(now + RECEIPTS_INTERVAL) <= now {

@@ -1,7 +1,7 @@
 //! What is on the screen. Reads the app, and tells it only how large its scrollback is and what can be seen of it.
 
 use posthouse_client::view::Room;
-use posthouse_protocol::ConversationId;
+use posthouse_protocol::{ConversationId, PresenceStatus};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
@@ -80,7 +80,7 @@ pub fn draw(frame: &mut Frame, app: &mut App) {
 }
 
 fn draw_head(frame: &mut Frame, area: Rect, app: &App) {
-    let conversation = app.open.and_then(|id| app.view.room(id)).map(|room| name(app, room));
+    let conversation = app.open.and_then(|id| app.view.room(id)).map(|room| name(app, room) + &about(app, room));
     let conversation = conversation.unwrap_or_else(|| "Posthouse".to_owned());
     let elsewhere =
         app.view.rooms().iter().filter(|(id, _)| Some(*id) != app.open && app.view.unread(*id).messages > 0).count();
@@ -114,6 +114,23 @@ fn name(app: &App, room: &Room) -> String {
     if is_own { format!("{called} (notes to yourself)") } else { called }
 }
 
+/// How it is with the other, or how many there are.
+fn about(app: &App, room: &Room) -> String {
+    match (peer_status(app, room), room.conversation().and_then(|it| it.group.as_ref())) {
+        (Some(PresenceStatus::Online), _) => "  ● online".to_owned(),
+        (Some(PresenceStatus::Away), _) => "  ◐ away".to_owned(),
+        (_, Some(group)) if group.member_count == 1 => "  1 member".to_owned(),
+        (_, Some(group)) => format!("  {} members", group.member_count),
+        _ => String::new(),
+    }
+}
+
+/// None where there is no other.
+fn peer_status(app: &App, room: &Room) -> Option<PresenceStatus> {
+    let peer = room.conversation()?.peer.as_ref().filter(|peer| Some(*peer) != app.view.me())?;
+    Some(app.view.people().status(peer.account_id))
+}
+
 fn draw_list(frame: &mut Frame, area: Rect, app: &App) {
     let rooms = app.view.rooms();
     let (height, columns) = (usize::from(area.height), usize::from(area.width) - 1);
@@ -144,13 +161,24 @@ fn entry(app: &App, id: ConversationId, room: &Room, columns: usize) -> Line<'st
     };
     let name = cut(&name(app, room), columns.saturating_sub(2 + width(&count)));
     let gap = " ".repeat(columns.saturating_sub(2 + width(&name) + width(&count)));
-    let mark = if is_open { "▸ " } else { "  " };
+    let there = match peer_status(app, room) {
+        Some(PresenceStatus::Online) => "●",
+        Some(PresenceStatus::Away) => "◐",
+        _ => " ",
+    };
+    let mark = if is_open { "▸" } else { " " };
     let style = match (is_open, count.is_empty()) {
         (_, false) => app.palette.unread(),
         (true, _) => app.palette.own_name(),
         (false, _) => ratatui::style::Style::new(),
     };
-    Line::from(vec![Span::raw(mark), Span::styled(name + &gap, style), Span::styled(count, app.palette.unread())])
+    let there = Span::styled(there, app.palette.good());
+    Line::from(vec![
+        Span::raw(mark),
+        there,
+        Span::styled(name + &gap, style),
+        Span::styled(count, app.palette.unread()),
+    ])
 }
 
 fn draw_messages(frame: &mut Frame, area: Rect, app: &mut App) {
@@ -195,7 +223,8 @@ fn draw_status(frame: &mut Frame, area: Rect, app: &App) {
     };
     let below = if app.scroll.is_at_newest() { "F1 help" } else { "older messages: Esc to the newest" };
     let choices = app.choices(columns.saturating_sub(2));
-    let said = app.notice.clone().or(choices).unwrap_or(said);
+    let typing = app.open.and_then(|id| app.typing.line(id, app.view.people()));
+    let said = app.notice.clone().or(choices).or(typing).unwrap_or(said);
     let said = cut(&printable(&said).replace('\n', " "), columns.saturating_sub(2));
     let room = columns - 2 - width(&said);
     let mut spans = vec![Span::styled(mark, style), Span::raw(said)];

@@ -63,6 +63,12 @@ impl Editor {
         text
     }
 
+    /// Puts another text in the place of this one, which it answers.
+    pub fn swap(&mut self, text: String) -> String {
+        (self.cursor, self.back) = (text.len(), 0);
+        std::mem::replace(&mut self.text, text)
+    }
+
     pub fn left(&mut self) {
         self.cursor -= self.before_cursor().graphemes(true).next_back().map_or(0, str::len);
     }

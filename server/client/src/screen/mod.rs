@@ -11,6 +11,7 @@ mod palette;
 mod scrollback;
 mod terminal;
 mod text;
+mod typing;
 
 use std::time::Duration;
 
@@ -21,8 +22,9 @@ use jiff::tz::TimeZone;
 use posthouse_client::{ClientError, Inbox, Item, Link, Login, Start, Transport};
 use posthouse_protocol::{
     Conversation, ConversationId, ConversationsDirect, ConversationsDirectParams, ConversationsGet,
-    ConversationsGetParams, ConversationsList, ConversationsListParams, ErrorBody, ErrorCode, History, HistoryParams,
-    Receipt, SendParams, Username, limits,
+    ConversationsGetParams, ConversationsList, ConversationsListParams, ConversationsMembers,
+    ConversationsMembersParams, ErrorBody, ErrorCode, History, HistoryParams, Presence, PresenceParams, Receipt,
+    ReceiptsGet, ReceiptsGetParams, SendParams, Typing, TypingParams, Username, limits,
 };
 use tokio::sync::mpsc;
 
@@ -146,6 +148,26 @@ impl Chat {
             Request::Receipt(params) => {
                 drop(tokio::spawn(async move { drop(link.call::<Receipt>(&params).await) }));
             }
+            Request::Typing(conversation_id) => drop(tokio::spawn(async move {
+                drop(link.call::<Typing>(&TypingParams { conversation_id }).await);
+            })),
+            Request::Presence(status) => drop(tokio::spawn(async move {
+                if let Ok(result) = link.call::<Presence>(&PresenceParams { status }).await {
+                    tell(Outcome::Present(result.accounts));
+                }
+            })),
+            Request::Marks(conversation_id) => drop(tokio::spawn(async move {
+                if let Ok(receipts) = link.call::<ReceiptsGet>(&ReceiptsGetParams { conversation_id }).await {
+                    tell(Outcome::Marks(receipts));
+                }
+            })),
+            Request::Members(conversation_id) => drop(tokio::spawn(async move {
+                let limit = Some(limits::PAGE_LIMIT_MAX);
+                let params = ConversationsMembersParams { conversation_id, after: None, limit };
+                if let Ok(page) = link.call::<ConversationsMembers>(&params).await {
+                    tell(Outcome::Members(conversation_id, page.members));
+                }
+            })),
             Request::List => drop(tokio::spawn(list(link, tell))),
             Request::Get(conversation_id) => drop(tokio::spawn(async move {
                 let params = ConversationsGetParams { conversation_id };

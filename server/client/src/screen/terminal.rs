@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write, stdin, stdout};
 
 use anyhow::{Context, bail};
-use crossterm::event::{DisableBracketedPaste, EnableBracketedPaste};
+use crossterm::event::{DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange};
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use crossterm::{cursor, execute};
 use ratatui::Terminal;
@@ -38,7 +38,7 @@ impl Screen {
 
     fn take() -> std::io::Result<Self> {
         enable_raw_mode()?;
-        execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste)?;
+        execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)?;
         let writer = std::io::BufWriter::with_capacity(FRAME_LEN, stdout());
         Ok(Self { terminal: Terminal::new(CrosstermBackend::new(writer))? })
     }
@@ -52,7 +52,7 @@ impl Drop for Screen {
 
 fn give_back() {
     // A terminal that is gone needs nothing.
-    let _ = execute!(stdout(), DisableBracketedPaste, LeaveAlternateScreen, cursor::Show);
+    let _ = execute!(stdout(), DisableFocusChange, DisableBracketedPaste, LeaveAlternateScreen, cursor::Show);
     let _ = disable_raw_mode();
     let _ = stdout().flush();
 }

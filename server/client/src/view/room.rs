@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use posthouse_protocol::{
-    Account, AccountId, ClientMsgId, Conversation, HistoryResult, Message, ReadState, SendParams, SendResult, Seq,
+    Account, AccountId, ClientMsgId, Conversation, HistoryResult, Mark, Message, MessageId, Preferences, ReadState,
+    SendParams, SendResult, Seq,
 };
 
 use super::reading::{Reading, Unread};
@@ -19,6 +20,10 @@ pub struct Room {
     messages: BTreeMap<Seq, Message>,
     outgoing: Vec<Outgoing>,
     reading: Reading,
+    /// How far each member has come, as far as the server has told.
+    marks: BTreeMap<AccountId, Mark>,
+    /// Who is in it, once that was asked.
+    members: Vec<Account>,
     /// When it was last used, as a number that grows.
     used: i64,
     /// Whether a page of history has come, so that the stretch begins where history does.
@@ -158,6 +163,25 @@ impl Room {
         self.reading.unreported(self.last_seq()) != (None, None)
     }
 
+    pub(super) fn take_marks(&mut self, marks: &[Mark]) {
+        for mark in marks {
+            let held = self.marks.entry(mark.account_id).or_insert(*mark);
+            (held.read, held.delivered) = (held.read.max(mark.read), held.delivered.max(mark.delivered));
+        }
+    }
+
+    pub(super) fn set_members(&mut self, members: Vec<Account>) {
+        self.members = members;
+    }
+
+    pub(super) fn prefer(&mut self, preferences: &Preferences) {
+        if let Some(conversation) = &mut self.conversation {
+            conversation.muted = preferences.muted;
+            conversation.muted_until = preferences.muted_until;
+            conversation.pinned = preferences.pinned;
+        }
+    }
+
     pub(super) fn forget(&mut self) {
         let outgoing = std::mem::take(&mut self.outgoing);
         *self = Self { outgoing, ..Self::default() };
@@ -184,6 +208,28 @@ impl Room {
 
     pub(super) fn message_mut(&mut self, seq: Seq) -> Option<&mut Message> {
         self.messages.get_mut(&seq)
+    }
+
+    /// The message of that number, where it is held. Numbers rise within a conversation.
+    pub fn by_id(&self, id: MessageId) -> Option<&Message> {
+        self.messages.values().rev().take_while(|message| message.message_id >= id).find(|it| it.message_id == id)
+    }
+
+    /// How many others have read a message, and how many have got it.
+    pub fn come_to(&self, message: &Message) -> (usize, usize) {
+        let others = || self.marks.values().filter(|mark| mark.account_id != message.sender.account_id);
+        let read = others().filter(|mark| mark.read >= message.seq).count();
+        (read, others().filter(|mark| mark.delivered >= message.seq).count())
+    }
+
+    /// Who is in it, as far as that was asked.
+    pub fn members(&self) -> &[Account] {
+        &self.members
+    }
+
+    /// Whether it is kept at the top.
+    pub fn is_pinned(&self) -> bool {
+        self.conversation.as_ref().is_some_and(|conversation| conversation.pinned)
     }
 
     /// Own messages that are not acknowledged, oldest first. They stand below all others.

@@ -1,6 +1,7 @@
 //! What each key does.
 
 use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use tokio::time::Instant;
 
 use super::{App, Leaving};
 
@@ -10,13 +11,19 @@ impl App {
         match event {
             // Windows tells also of keys that are let go.
             TerminalEvent::Key(key) if key.kind != KeyEventKind::Release => self.on_key(key),
-            TerminalEvent::Paste(text) => self.editor.insert(&text),
+            TerminalEvent::Paste(text) => {
+                self.look_again(Instant::now());
+                self.editor.insert(&text);
+            }
+            TerminalEvent::FocusGained => self.look_again(Instant::now()),
+            TerminalEvent::FocusLost => self.look_away(),
             _ => {}
         }
     }
 
     fn on_key(&mut self, key: KeyEvent) {
         self.notice = None;
+        self.look_again(Instant::now());
         let is_tab = matches!(key.code, KeyCode::Tab | KeyCode::BackTab);
         if !is_tab {
             self.completion = None;
@@ -69,7 +76,10 @@ impl App {
 
     fn on_plain(&mut self, code: KeyCode) {
         match code {
-            KeyCode::Char(letter) => self.editor.insert(letter.encode_utf8(&mut [0; 4])),
+            KeyCode::Char(letter) => {
+                self.editor.insert(letter.encode_utf8(&mut [0; 4]));
+                self.say_typing(Instant::now());
+            }
             KeyCode::Enter => self.submit(),
             KeyCode::Tab => self.complete(1),
             KeyCode::BackTab => self.complete(-1),
