@@ -4,6 +4,7 @@
 //! with their messages and unread marks come out. Does no I/O and reads no clock: who uses it has a
 //! [`Link`](crate::Link) and hands on what comes from there.
 
+mod change;
 mod people;
 mod reading;
 mod room;
@@ -11,8 +12,8 @@ mod room;
 use std::collections::BTreeMap;
 
 use posthouse_protocol::{
-    Account, AccountId, Body, ClientMsgId, Conversation, ConversationId, Event, HistoryResult, Member, Message,
-    Preferences, Reacted, Reaction, ReceiptParams, Receipts, SendParams, SendResult, Seq, limits,
+    Account, AccountId, ClientMsgId, Conversation, ConversationId, Event, HistoryResult, Member, Message, Preferences,
+    Reaction, ReceiptParams, Receipts, SendParams, SendResult, Seq,
 };
 
 pub use people::People;
@@ -121,19 +122,7 @@ impl View {
             _ => return,
         };
         let Some(message) = self.rooms.get_mut(&id).and_then(|room| room.message_mut(seq)) else { return };
-        match event {
-            Event::MessageEdited(edited) => {
-                message.body = edited.body.clone();
-                message.edited_ts = Some(edited.edited_ts);
-            }
-            Event::MessageRecalled(recalled) => {
-                message.body = Body::Recalled { by: recalled.by, ts: recalled.ts };
-                (message.reply_to, message.mentions, message.edited_ts) = (None, None, None);
-                message.reactions.clear();
-            }
-            Event::Reaction(reacted) => react(&mut message.reactions, reacted),
-            _ => {}
-        }
+        change::change(message, event);
     }
 
     /// How far others have come: told unasked, or asked for.
@@ -311,24 +300,6 @@ impl View {
     pub fn is_mine(&self, message: &Message) -> bool {
         self.me.as_ref().is_some_and(|me| me.account_id == message.sender.account_id)
     }
-}
-
-/// Puts a reaction into a message's list: its count is told with it, so that one that comes twice does nothing.
-fn react(reactions: &mut Vec<Reaction>, reacted: &Reacted) {
-    let who = reacted.account.account_id;
-    let at = reactions.iter().position(|reaction| reaction.emoji == reacted.emoji).unwrap_or_else(|| {
-        reactions.push(Reaction { emoji: reacted.emoji.clone(), count: 0, accounts: Vec::new() });
-        reactions.len() - 1
-    });
-    let reaction = &mut reactions[at];
-    reaction.count = reacted.count;
-    reaction.accounts.retain(|account| *account != who);
-    if reacted.added {
-        reaction.accounts.push(who);
-        reaction.accounts.sort_unstable();
-        reaction.accounts.truncate(limits::REACTION_ACCOUNTS_SHOWN);
-    }
-    reactions.retain(|reaction| reaction.count > 0);
 }
 
 #[cfg(test)]

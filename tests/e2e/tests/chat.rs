@@ -7,6 +7,9 @@ use nix::unistd::Pid;
 use posthouse_e2e::pty::Pty;
 use posthouse_e2e::terminal::Terminal;
 use posthouse_e2e::{Device, PASSWORD, Server, Site};
+use posthouse_protocol::{
+    Event, Presence, PresenceParams, PresenceStatus, Receipt, ReceiptParams, Seq, Typing, TypingParams,
+};
 
 const SIZE: (u16, u16) = (24, 80);
 const PAGE_UP: &str = "\u{1b}[5~";
@@ -96,6 +99,108 @@ async fn news_of_other_conversations_are_marked_and_names_complete() {
     kill(Pid::from_raw(screen.id().try_into().expect("a process id")), Signal::SIGTERM).expect("it runs");
     assert!(screen.ended().success());
     assert!(!screen.is_taken_over(), "the terminal is given back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_writes_who_is_there_and_who_has_read_is_told_both_ways() {
+    let (site, server) = Site::with_accounts(&["anna", "ben", "carl"]);
+    let home = logged_in(&site, &server, "anna");
+    let mut ben = Device::log_in(&server.url(), "ben").await;
+    let conversation_id = ben.direct("anna").await;
+    ben.send(conversation_id, "one").await;
+    let second = ben.send(conversation_id, "two").await;
+    let mut screen = Pty::start(&["chat", "carl"], &home, SIZE);
+    screen.until("what came before", |shown| {
+        shown.lines().any(|line| line.starts_with("  ben ") && line.contains(" 2 │"))
+    });
+    let event = until_event(&mut ben, |event| matches!(event, Event::Receipts(_))).await;
+    let Event::Receipts(receipts) = event else { unreachable!("it was looked for") };
+    assert_eq!((receipts.marks[0].read, receipts.marks[0].delivered), (Seq(0), second.seq), "it came and was not read");
+    screen.keys("/open ben\r");
+    let shown = screen.until_shown("ben: two");
+    assert!(shown.contains("── new ─"), "{shown}");
+    let is_read =
+        |event: &Event| matches!(event, Event::Receipts(it) if it.marks.iter().any(|mark| mark.read == second.seq));
+    until_event(&mut ben, is_read).await;
+
+    let present =
+        ben.client.call::<Presence>(&PresenceParams { status: PresenceStatus::Online }).await.expect("the answer");
+    assert_eq!(present.accounts.len(), 1, "anna is there");
+    screen.until_shown("ben  ● online");
+    ben.client.call::<Typing>(&TypingParams { conversation_id }).await.expect("it is taken");
+    screen.until_shown("ben is typing …");
+    ben.send(conversation_id, "three").await;
+    screen.until("three", |shown| shown.contains("ben: three") && !shown.contains("typing"));
+    screen.keys("hello");
+    until_event(&mut ben, |event| matches!(event, Event::Typing(_))).await;
+    screen.keys("\r");
+    let hello = loop {
+        let message = ben.next_message().await;
+        if message.text() == Some("hello") {
+            break message;
+        }
+    };
+    let receipt = |read, delivered| ReceiptParams { conversation_id, read, delivered };
+    ben.client.call::<Receipt>(&receipt(None, Some(hello.seq))).await.expect("it is taken");
+    screen.until_shown("✓ delivered");
+    ben.client.call::<Receipt>(&receipt(Some(hello.seq), None)).await.expect("it is taken");
+    screen.until_shown("✓✓ read");
+    screen.keys(CONTROL_C);
+    assert!(screen.ended().success());
+    let gone = |event: &Event| matches!(event, Event::Presence(now) if now.status == PresenceStatus::Offline);
+    until_event(&mut ben, gone).await;
+    server.assert_undisturbed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_change_messages_and_groups_and_say_what_was_wrong() {
+    let (site, server) = Site::with_accounts(&["anna", "ben"]);
+    let home = logged_in(&site, &server, "anna");
+    let mut ben = Device::log_in(&server.url(), "ben").await;
+    let conversation_id = ben.direct("anna").await;
+    let lunch = ben.send(conversation_id, "Lunch?").await;
+    let mut screen = Pty::start(&["chat", "ben"], &home, SIZE);
+    screen.until_shown("ben: Lunch?");
+    screen.keys("/reply last at noon, @ben\r");
+    let reply = ben.next_message().await;
+    assert_eq!((reply.reply_to, reply.text()), (Some(lunch.message_id), Some("at noon, @ben")));
+    assert_eq!(reply.mentions.map(|it| it.accounts), Some(vec![ben.account.account_id]));
+    screen.until("quoted answer", |shown| shown.contains("┌ ben: Lunch?") && shown.contains("anna: at noon, @ben"));
+    screen.keys("/react 1 +1\r");
+    until_event(&mut ben, |event| matches!(event, Event::Reaction(it) if it.emoji == "👍" && it.added)).await;
+    screen.until_shown("[👍 1]");
+    screen.keys("/edit last\r");
+    screen.until_shown("> /edit 2 at noon, @ben");
+    screen.keys("!\r");
+    until_event(&mut ben, |event| matches!(event, Event::MessageEdited(it) if it.seq == reply.seq)).await;
+    screen.until_shown("anna: at noon, @ben!  (edited)");
+    screen.keys("/recall 1\r");
+    screen.until("refusal, with the command to be mended", |shown| {
+        shown.contains("/recall was refused: ") && shown.contains("> /recall 1")
+    });
+    screen.keys("\u{15}/recall last\r");
+    until_event(&mut ben, |event| matches!(event, Event::MessageRecalled(it) if it.seq == reply.seq)).await;
+    screen.until_shown("anna: (recalled)");
+
+    screen.keys("/group create \"Board of 7\" ben\r");
+    screen.until_shown("Board of 7  2 members");
+    screen.keys("/mute 2h\r");
+    screen.until("muted group", |shown| shown.contains("muted and not pinned") && shown.contains('ø'));
+    screen.keys("/group leave\r");
+    screen.until("end of the group", |shown| !shown.contains("members") && !shown.contains('ø'));
+    screen.keys(CONTROL_C);
+    assert!(screen.ended().success());
+    server.assert_undisturbed();
+}
+
+/// Waits for an event of this kind, passing over the others.
+async fn until_event(device: &mut Device, is_wanted: impl Fn(&Event) -> bool) -> Event {
+    loop {
+        let event = device.next_event().await;
+        if is_wanted(&event) {
+            return event;
+        }
+    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ use output::Output;
 use target::Target;
 
 pub use chat::logged_out;
-pub use words::{happened, marks, said, title};
+pub use words::{happened, names, said, title};
 
 /// Said at the end of the help.
 const EXIT_STATUS: &str = "\

@@ -1,9 +1,10 @@
 //! What Tab makes of the beginning of a name.
 
+use super::command::BEGINNINGS;
 use super::text::cut;
 
-/// Commands, as far as they have to be told apart.
-const COMMANDS: [&str; 4] = ["/help ", "/open ", "/quit ", "/resend "];
+/// What is put under messages most.
+const EMOJI: [&str; 6] = ["👍 ", "❤️ ", "😂 ", "🎉 ", "👀 ", "✅ "];
 
 /// The ends that a word can have; Tab goes round them.
 pub struct Completion {
@@ -23,19 +24,24 @@ impl Completion {
             Some(word) => ("@", word),
             None => ("", begin),
         };
-        if word.is_empty() && mark.is_empty() && !is_whole {
+        if word.is_empty() && mark.is_empty() && !is_whole && !before.starts_with('/') {
             return None;
         }
         let word = word.to_lowercase();
         let fits = |name: &&String| name.to_lowercase().starts_with(&word);
         let mut candidates: Vec<String> = names.iter().filter(fits).map(|name| format!("{mark}{name} ")).collect();
-        if before.starts_with('/') && begin.len() == before.len() {
-            candidates = COMMANDS.iter().filter(|it| it.starts_with(before)).map(|it| (*it).to_owned()).collect();
+        let mut replaced_len = begin.len();
+        if before.starts_with('/') && BEGINNINGS.iter().any(|it| it.starts_with(before) && *it != before) {
+            let fits = BEGINNINGS.iter().filter(|it| it.starts_with(before) && **it != before);
+            candidates = fits.map(|it| (*it).to_owned()).collect();
+            replaced_len = before.len();
+        } else if begin.is_empty() && before.starts_with("/react ") && before.split(' ').count() == 3 {
+            candidates = EMOJI.map(ToOwned::to_owned).to_vec();
         }
         if candidates.is_empty() {
             return None;
         }
-        Some(Self { candidates, index: 0, replaced_len: begin.len() })
+        Some(Self { candidates, index: 0, replaced_len })
     }
 
     /// The one after, or before.
@@ -53,6 +59,11 @@ impl Completion {
 
     pub fn text(&self) -> &str {
         &self.candidates[self.index]
+    }
+
+    /// Whether there is another to go on to.
+    pub fn is_choice(&self) -> bool {
+        self.candidates.len() > 1
     }
 
     /// What there is to choose from, where it is more than one.
@@ -79,6 +90,10 @@ mod tests {
         assert_eq!(Completion::of("/open board o", &names).expect("a title").text(), "Board of 7 ");
         assert_eq!(Completion::of("/op", &names).expect("a command").text(), "/open ");
         assert_eq!(Completion::of("/open ", &names).expect("all").candidates.len(), 5);
+        let emoji = Completion::of("/react last ", &names).expect("emoji");
+        assert_eq!((emoji.text(), emoji.replaced_len()), ("👍 ", 0));
+        assert_eq!(Completion::of("/reply ", &names).expect("a word").text(), "/reply last ");
+        assert_eq!(Completion::of("/group add an", &names).expect("a name").text(), "anna ");
         for none in ["", "hi ", "x", "/x"] {
             assert!(Completion::of(none, &names).is_none(), "{none}");
         }

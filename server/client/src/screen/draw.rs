@@ -1,7 +1,8 @@
 //! What is on the screen. Reads the app, and tells it only how large its scrollback is and what can be seen of it.
 
+use jiff::Timestamp;
 use posthouse_client::view::Room;
-use posthouse_protocol::{ConversationId, PresenceStatus};
+use posthouse_protocol::{ConversationId, PresenceStatus, TimestampMs};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
@@ -9,6 +10,7 @@ use ratatui::widgets::{Block, Clear, Paragraph};
 use tokio::time::Instant;
 
 use super::app::{App, Connection};
+use super::command::HELP;
 use super::text::{cut, printable, width};
 use crate::cli::title;
 
@@ -23,20 +25,6 @@ const INPUT_ROWS_MAX: usize = 6;
 
 /// Below this nothing can be shown that makes sense.
 const SIZE_MIN: (u16, u16) = (20, 5);
-
-const HELP: &str = "\
-Enter          send          Alt-Enter, Ctrl-J  new line
-Tab            complete a name or command
-Ctrl-N, Ctrl-P next, previous conversation
-PgUp, PgDn     scroll        Esc   to the newest message
-Up, Down       texts that you wrote before
-Ctrl-R         send again what was not sent
-Ctrl-C         leave
-
-/open NAME     open a conversation: a person, a title, #7
-/resend  /help  /quit        //text sends \"/text\"
-
-…  not yet safely stored     ✗  not sent";
 
 pub fn draw(frame: &mut Frame, app: &mut App) {
     let area = frame.area();
@@ -82,8 +70,12 @@ pub fn draw(frame: &mut Frame, app: &mut App) {
 fn draw_head(frame: &mut Frame, area: Rect, app: &App) {
     let conversation = app.open.and_then(|id| app.view.room(id)).map(|room| name(app, room) + &about(app, room));
     let conversation = conversation.unwrap_or_else(|| "Posthouse".to_owned());
-    let elsewhere =
-        app.view.rooms().iter().filter(|(id, _)| Some(*id) != app.open && app.view.unread(*id).messages > 0).count();
+    let now = wall_clock();
+    let has_news = |(id, room): &&(ConversationId, &Room)| {
+        let unread = app.view.unread(*id);
+        Some(*id) != app.open && unread.messages > 0 && (unread.mentions > 0 || !room.is_muted(now))
+    };
+    let elsewhere = app.view.rooms().iter().filter(has_news).count();
     let right = match elsewhere {
         0 => String::new(),
         1 => "1 other conversation has news ".to_owned(),
@@ -159,6 +151,15 @@ fn entry(app: &App, id: ConversationId, room: &Room, columns: usize) -> Line<'st
         many @ 1..1000 => format!("{calls} {many} "),
         _ => format!("{calls} 999+ "),
     };
+    let is_muted = room.is_muted(wall_clock());
+    let marks = match (room.is_pinned(), is_muted) {
+        (false, false) => "",
+        (true, false) => " ▴",
+        (false, true) => " ø",
+        (true, true) => " ▴ø",
+    };
+    let count = if count.is_empty() && !marks.is_empty() { " ".to_owned() } else { count };
+    let count = format!("{marks}{count}");
     let name = cut(&name(app, room), columns.saturating_sub(2 + width(&count)));
     let gap = " ".repeat(columns.saturating_sub(2 + width(&name) + width(&count)));
     let there = match peer_status(app, room) {
@@ -167,18 +168,19 @@ fn entry(app: &App, id: ConversationId, room: &Room, columns: usize) -> Line<'st
         _ => " ",
     };
     let mark = if is_open { "▸" } else { " " };
-    let style = match (is_open, count.is_empty()) {
-        (_, false) => app.palette.unread(),
+    let style = match (is_open, unread.messages > 0) {
+        (_, true) if is_muted && unread.mentions == 0 => app.palette.quiet(),
+        (_, true) => app.palette.unread(),
         (true, _) => app.palette.own_name(),
         (false, _) => ratatui::style::Style::new(),
     };
     let there = Span::styled(there, app.palette.good());
-    Line::from(vec![
-        Span::raw(mark),
-        there,
-        Span::styled(name + &gap, style),
-        Span::styled(count, app.palette.unread()),
-    ])
+    Line::from(vec![Span::raw(mark), there, Span::styled(name + &gap, style), Span::styled(count, style)])
+}
+
+/// What people set for themselves ends by the clock on the wall.
+fn wall_clock() -> TimestampMs {
+    TimestampMs(u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default())
 }
 
 fn draw_messages(frame: &mut Frame, area: Rect, app: &mut App) {

@@ -4,10 +4,14 @@
 //! pure, and the view under them belongs to the library.
 
 mod app;
+mod command;
 mod completion;
+mod deed;
 mod draw;
 mod editor;
+mod mention;
 mod palette;
+mod rows;
 mod scrollback;
 mod terminal;
 mod text;
@@ -148,6 +152,9 @@ impl Chat {
             Request::Receipt(params) => {
                 drop(tokio::spawn(async move { drop(link.call::<Receipt>(&params).await) }));
             }
+            Request::Deed(deed, typed) => drop(tokio::spawn(async move {
+                tell(Outcome::Done(typed, deed.carry_out(&link).await));
+            })),
             Request::Typing(conversation_id) => drop(tokio::spawn(async move {
                 drop(link.call::<Typing>(&TypingParams { conversation_id }).await);
             })),

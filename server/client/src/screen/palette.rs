@@ -40,6 +40,11 @@ impl Palette {
         self.colored(Color::Green).add_modifier(Modifier::BOLD)
     }
 
+    /// What mentions the reader.
+    pub fn called(self) -> Style {
+        self.colored(Color::Yellow).add_modifier(Modifier::BOLD)
+    }
+
     pub fn wrong(self) -> Style {
         self.colored(Color::Red).add_modifier(Modifier::BOLD)
     }

@@ -14,9 +14,7 @@ pub struct People {
 
 impl People {
     pub(super) fn meet(&mut self, account: &Account) {
-        if !self.names.contains_key(&account.account_id) {
-            self.names.insert(account.account_id, account.username.clone());
-        }
+        self.names.entry(account.account_id).or_insert_with(|| account.username.clone());
     }
 
     /// All that are there, in the place of what was known before.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use posthouse_protocol::{
     Account, AccountId, ClientMsgId, Conversation, HistoryResult, Mark, Message, MessageId, Preferences, ReadState,
-    SendParams, SendResult, Seq,
+    SendParams, SendResult, Seq, TimestampMs,
 };
 
 use super::reading::{Reading, Unread};
@@ -230,6 +230,11 @@ impl Room {
     /// Whether it is kept at the top.
     pub fn is_pinned(&self) -> bool {
         self.conversation.as_ref().is_some_and(|conversation| conversation.pinned)
+    }
+
+    /// Whether the account wants to hear nothing of it at that time.
+    pub fn is_muted(&self, now: TimestampMs) -> bool {
+        self.conversation.as_ref().is_some_and(|it| it.muted && it.muted_until.is_none_or(|until| now < until))
     }
 
     /// Own messages that are not acknowledged, oldest first. They stand below all others.

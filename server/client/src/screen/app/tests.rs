@@ -160,9 +160,9 @@ fn two_strokes_send_one_and_a_mistyped_command_sends_nothing() {
     write(&mut app, "/fly ben");
     assert_eq!(app.requests.pop_front(), None);
     assert!(shown(&mut app, 80, 24).contains("There is no command /fly"));
-    app.requests.clear();
+    assert_eq!(app.editor.take(), "/fly ben", "it stays to be mended");
     write(&mut app, &"x".repeat(16 * 1024 + 1));
-    assert!(matches!(app.requests.pop_front(), None | Some(Request::Typing(_))));
+    assert_eq!(app.requests.pop_front(), None);
     assert!(!app.editor.text().is_empty(), "what is too long stays to be cut");
 }
 
@@ -179,7 +179,7 @@ fn what_happens_to_a_group_stands_between_its_messages_until_one_is_out_of_it() 
     assert!(app.open.is_none() && screen.contains("You are no longer in that conversation"), "{screen}");
     app.requests.clear();
     write(&mut app, "hello");
-    assert_eq!(app.requests.pop_front(), None);
+    assert_eq!(asked(&mut app), [""; 0]);
 }
 
 #[test]
@@ -199,4 +199,159 @@ fn what_was_shown_is_told_once_after_a_moment() {
     assert!(told.len() == 1 && told[0].contains("read: Some(Seq(9))"), "{told:?}");
     assert_eq!(receipts(&mut app, 2_000), [""; 0]);
     assert!(app.next_tick(Instant::now()).is_some_and(|wait| wait > Duration::from_secs(60)), "nothing else is due");
+}
+
+fn event(app: &mut App, name: &str, data: serde_json::Value) {
+    let event = serde_json::from_value(json!({ "event": name, "data": data })).unwrap();
+    app.on_item(Item::Event(Push { cursor: None, event }));
+}
+
+fn asked(app: &mut App) -> Vec<String> {
+    std::iter::from_fn(|| app.requests.pop_front()).map(|request| format!("{request:?}")).collect()
+}
+
+#[test]
+fn a_message_is_shown_with_all_that_belongs_to_it() {
+    let mut app = app(3);
+    let reply = json!({
+        "message_id": 4, "conversation_id": ROOM, "seq": 4, "ts": 1_795_363_973_640_u64,
+        "sender": { "account_id": 2, "username": "ben" }, "body": { "type": "text", "text": "Anna, yes" },
+        "reply_to": 2, "mentions": { "accounts": [1] }, "edited_ts": 1_795_363_973_650_u64,
+        "reactions": [{ "emoji": "👍", "count": 2, "accounts": [1, 2] }, { "emoji": "🎉", "count": 1, "accounts": [2] }],
+    });
+    event(&mut app, "message", reply);
+    let screen = shown(&mut app, 80, 24);
+    let at =
+        |text: &str| screen.lines().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}\n{screen}"));
+    let quote = at("┌ ben: line 2");
+    assert_eq!([at("16:12 ben: Anna, yes  (edited)"), at("[👍 2]  🎉 1")], [quote + 1, quote + 2], "{screen}");
+    event(
+        &mut app,
+        "message_recalled",
+        json!({ "conversation_id": ROOM, "message_id": 2, "seq": 2, "by": 9, "ts": 5 }),
+    );
+    let screen = shown(&mut app, 80, 24);
+    assert!(screen.contains("ben: (recalled by somebody)") && screen.contains("┌ ben: (recalled)"), "{screen}");
+}
+
+#[test]
+fn the_newest_own_message_says_how_far_it_has_come() {
+    let mut app = app(1);
+    write(&mut app, "hello");
+    let name = sent(&mut app).client_msg_id;
+    let result = serde_json::from_value(json!({ "message_id": 9, "seq": 2, "ts": 1_795_363_973_700_u64 })).unwrap();
+    app.on_outcome(Outcome::Sent(ROOM, name, Ok(result)));
+    assert!(!shown(&mut app, 80, 24).contains('✓'), "stored is what all are");
+    let mark = |read: u64| {
+        json!({ "conversation_id": ROOM, "marks": [
+        { "account_id": 1, "read": 2, "delivered": 2 }, { "account_id": 2, "read": read, "delivered": 2 },
+    ] })
+    };
+    event(&mut app, "receipts", mark(1));
+    assert!(shown(&mut app, 80, 24).contains("✓ delivered"));
+    event(&mut app, "receipts", mark(2));
+    assert!(shown(&mut app, 80, 24).contains("✓✓ read"));
+    event(&mut app, "receipts", mark(1));
+    assert!(shown(&mut app, 80, 24).contains("✓✓ read"), "nothing goes back");
+}
+
+#[test]
+fn the_other_is_seen_to_come_to_write_and_to_go() {
+    let mut app = app(1);
+    event(&mut app, "presence", json!({ "account_id": 2, "status": "online" }));
+    let screen = shown(&mut app, 80, 24);
+    assert!(screen.contains("ben  ● online") && screen.contains("▸●ben"), "{screen}");
+    event(&mut app, "typing", json!({ "conversation_id": ROOM, "account_id": 2 }));
+    assert!(shown(&mut app, 80, 24).contains("ben is typing …"));
+    event(&mut app, "message", serde_json::to_value(message(2, "so")).unwrap());
+    assert!(!shown(&mut app, 80, 24).contains("typing"));
+    event(&mut app, "typing", json!({ "conversation_id": ROOM, "account_id": 2 }));
+    app.on_time(Instant::now() + Duration::from_secs(7));
+    assert!(!shown(&mut app, 80, 24).contains("typing"));
+    event(&mut app, "presence", json!({ "account_id": 2, "status": "away" }));
+    assert!(shown(&mut app, 80, 24).contains("▸◐ben"));
+}
+
+#[test]
+fn writing_is_told_at_the_pace_that_is_wanted_and_commands_are_not() {
+    let mut app = app(1);
+    "hello".chars().for_each(|letter| press(&mut app, KeyCode::Char(letter), KeyModifiers::NONE));
+    assert_eq!(asked(&mut app), [format!("Typing({ROOM:?})")]);
+    let mut app = self::app(1);
+    "/mute".chars().for_each(|letter| press(&mut app, KeyCode::Char(letter), KeyModifiers::NONE));
+    assert_eq!(asked(&mut app), [""; 0]);
+}
+
+#[test]
+fn what_comes_while_nobody_looks_stays_unread_below_a_line() {
+    let mut app = app(1);
+    app.on_terminal(TerminalEvent::FocusLost);
+    event(&mut app, "message", serde_json::to_value(message(2, "psst")).unwrap());
+    event(&mut app, "message", serde_json::to_value(message(3, "you there?")).unwrap());
+    assert_eq!(app.view.unread(ROOM).messages, 2);
+    app.on_terminal(TerminalEvent::FocusGained);
+    assert_eq!(app.view.unread(ROOM).messages, 0);
+    let screen = shown(&mut app, 80, 24);
+    let at =
+        |text: &str| screen.lines().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}\n{screen}"));
+    assert_eq!(at("── new ") + 1, at("ben: psst"), "{screen}");
+    app.on_time(Instant::now() + Duration::from_secs(299));
+    assert_eq!(asked(&mut app).iter().filter(|it| it.starts_with("Presence")).count(), 0);
+    app.on_time(Instant::now() + Duration::from_secs(301));
+    assert!(asked(&mut app).contains(&"Presence(Away)".to_owned()));
+    press(&mut app, KeyCode::Left, KeyModifiers::NONE);
+    app.on_time(Instant::now());
+    assert!(asked(&mut app).contains(&"Presence(Online)".to_owned()));
+    let error = ClientError::Disconnected("gone".to_owned());
+    app.on_item(Item::Offline { error, retry_in: Duration::from_secs(1) });
+    let idle = Instant::now() + Duration::from_secs(301);
+    app.on_time(idle);
+    assert_eq!(app.next_tick(idle), Some(Duration::from_millis(250)), "it waits, and is not due for ever");
+}
+
+#[test]
+fn commands_act_on_the_message_that_they_name_and_a_wrong_one_stays_to_be_mended() {
+    let mut app = app(3);
+    write(&mut app, "/reply last @ben yes");
+    let reply = sent(&mut app);
+    assert_eq!((reply.reply_to.unwrap().0, &reply.body), (3, &posthouse_protocol::NewBody::text("@ben yes")));
+    assert_eq!(reply.mentions.unwrap().accounts, [posthouse_protocol::AccountId(2)]);
+    write(&mut app, "/react 2 +1");
+    let deeds = asked(&mut app);
+    assert!(deeds.len() == 1 && deeds[0].contains("message_id: MessageId(2), emoji: \"👍\", add: true"), "{deeds:?}");
+    for (wrong, said) in [
+        ("/reply 99 hello", "Message 99 is not loaded"),
+        ("/reply hello", "/reply 12 TEXT"),
+        ("/edit 2 mine now", "Message 2 is not yours"),
+        ("/recall last", "There is none yet"),
+        ("/group leave", "That is for groups"),
+    ] {
+        write(&mut app, wrong);
+        assert!(shown(&mut app, 80, 24).contains(said), "{wrong}");
+        assert_eq!((asked(&mut app), app.editor.text()), (Vec::new(), wrong));
+        app.editor.take();
+    }
+    let refused = ClientError::Refused(ErrorBody::new(ErrorCode::LimitReached, "too many emoji"));
+    app.on_outcome(Outcome::Done("/react 2 🎉".to_owned(), Err(refused)));
+    assert!(shown(&mut app, 80, 24).contains("/react was refused: too many emoji"));
+    assert_eq!(app.editor.text(), "/react 2 🎉");
+    assert!(shown(&mut app, 80, 24).contains("    3 ben: line 3"), "numbers are shown while one is named");
+}
+
+#[test]
+fn an_edit_begins_with_what_was_said_and_a_draft_stays_with_whom_it_is_for() {
+    let mut app = app(1);
+    write(&mut app, "lunch");
+    let name = sent(&mut app).client_msg_id;
+    let result = serde_json::from_value(json!({ "message_id": 9, "seq": 2, "ts": 1_795_363_973_700_u64 })).unwrap();
+    app.on_outcome(Outcome::Sent(ROOM, name, Ok(result)));
+    write(&mut app, "/edit last");
+    assert_eq!(app.editor.text(), "/edit 2 lunch");
+    app.editor.take();
+    app.editor.insert("for ben");
+    let other = json!({ "conversation_id": 8, "kind": "direct", "last_seq": 0, "peer": { "account_id": 3, "username": "carl" } });
+    app.on_outcome(Outcome::Opened(serde_json::from_value(other).unwrap()));
+    assert_eq!(app.editor.text(), "");
+    app.open(ROOM);
+    assert_eq!(app.editor.text(), "for ben");
 }
