@@ -132,7 +132,7 @@ impl App {
         let room = self.view.room(conversation_id);
         let peer = room.and_then(|room| room.conversation()?.peer.as_ref());
         let members = room.map(Room::members).unwrap_or_default();
-        let mentions = mentions(&text, members.iter().chain(peer));
+        let mentions = mentions(&text, &members.iter().chain(peer).collect::<Vec<_>>());
         let params = SendParams::text(conversation_id, new_client_msg_id(), text);
         self.send(SendParams { reply_to, mentions, ..params });
         self.go_to_newest();

@@ -201,7 +201,7 @@ fn what_was_shown_is_told_once_after_a_moment() {
     assert!(app.next_tick(Instant::now()).is_some_and(|wait| wait > Duration::from_secs(60)), "nothing else is due");
 }
 
-fn event(app: &mut App, name: &str, data: serde_json::Value) {
+fn event(app: &mut App, name: &str, data: &serde_json::Value) {
     let event = serde_json::from_value(json!({ "event": name, "data": data })).unwrap();
     app.on_item(Item::Event(Push { cursor: None, event }));
 }
@@ -219,7 +219,7 @@ fn a_message_is_shown_with_all_that_belongs_to_it() {
         "reply_to": 2, "mentions": { "accounts": [1] }, "edited_ts": 1_795_363_973_650_u64,
         "reactions": [{ "emoji": "👍", "count": 2, "accounts": [1, 2] }, { "emoji": "🎉", "count": 1, "accounts": [2] }],
     });
-    event(&mut app, "message", reply);
+    event(&mut app, "message", &reply);
     let screen = shown(&mut app, 80, 24);
     let at =
         |text: &str| screen.lines().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}\n{screen}"));
@@ -228,7 +228,7 @@ fn a_message_is_shown_with_all_that_belongs_to_it() {
     event(
         &mut app,
         "message_recalled",
-        json!({ "conversation_id": ROOM, "message_id": 2, "seq": 2, "by": 9, "ts": 5 }),
+        &json!({ "conversation_id": ROOM, "message_id": 2, "seq": 2, "by": 9, "ts": 5 }),
     );
     let screen = shown(&mut app, 80, 24);
     assert!(screen.contains("ben: (recalled by somebody)") && screen.contains("┌ ben: (recalled)"), "{screen}");
@@ -247,28 +247,28 @@ fn the_newest_own_message_says_how_far_it_has_come() {
         { "account_id": 1, "read": 2, "delivered": 2 }, { "account_id": 2, "read": read, "delivered": 2 },
     ] })
     };
-    event(&mut app, "receipts", mark(1));
+    event(&mut app, "receipts", &mark(1));
     assert!(shown(&mut app, 80, 24).contains("✓ delivered"));
-    event(&mut app, "receipts", mark(2));
+    event(&mut app, "receipts", &mark(2));
     assert!(shown(&mut app, 80, 24).contains("✓✓ read"));
-    event(&mut app, "receipts", mark(1));
+    event(&mut app, "receipts", &mark(1));
     assert!(shown(&mut app, 80, 24).contains("✓✓ read"), "nothing goes back");
 }
 
 #[test]
 fn the_other_is_seen_to_come_to_write_and_to_go() {
     let mut app = app(1);
-    event(&mut app, "presence", json!({ "account_id": 2, "status": "online" }));
+    event(&mut app, "presence", &json!({ "account_id": 2, "status": "online" }));
     let screen = shown(&mut app, 80, 24);
     assert!(screen.contains("ben  ● online") && screen.contains("▸●ben"), "{screen}");
-    event(&mut app, "typing", json!({ "conversation_id": ROOM, "account_id": 2 }));
+    event(&mut app, "typing", &json!({ "conversation_id": ROOM, "account_id": 2 }));
     assert!(shown(&mut app, 80, 24).contains("ben is typing …"));
-    event(&mut app, "message", serde_json::to_value(message(2, "so")).unwrap());
+    event(&mut app, "message", &serde_json::to_value(message(2, "so")).unwrap());
     assert!(!shown(&mut app, 80, 24).contains("typing"));
-    event(&mut app, "typing", json!({ "conversation_id": ROOM, "account_id": 2 }));
+    event(&mut app, "typing", &json!({ "conversation_id": ROOM, "account_id": 2 }));
     app.on_time(Instant::now() + Duration::from_secs(7));
     assert!(!shown(&mut app, 80, 24).contains("typing"));
-    event(&mut app, "presence", json!({ "account_id": 2, "status": "away" }));
+    event(&mut app, "presence", &json!({ "account_id": 2, "status": "away" }));
     assert!(shown(&mut app, 80, 24).contains("▸◐ben"));
 }
 
@@ -286,8 +286,8 @@ fn writing_is_told_at_the_pace_that_is_wanted_and_commands_are_not() {
 fn what_comes_while_nobody_looks_stays_unread_below_a_line() {
     let mut app = app(1);
     app.on_terminal(TerminalEvent::FocusLost);
-    event(&mut app, "message", serde_json::to_value(message(2, "psst")).unwrap());
-    event(&mut app, "message", serde_json::to_value(message(3, "you there?")).unwrap());
+    event(&mut app, "message", &serde_json::to_value(message(2, "psst")).unwrap());
+    event(&mut app, "message", &serde_json::to_value(message(3, "you there?")).unwrap());
     assert_eq!(app.view.unread(ROOM).messages, 2);
     app.on_terminal(TerminalEvent::FocusGained);
     assert_eq!(app.view.unread(ROOM).messages, 0);
