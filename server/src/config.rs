@@ -52,6 +52,10 @@ struct Arguments {
           value_parser = clap::value_parser!(u32).range(1..))]
     requests_per_s: u32,
 
+    /// Announce the server on the local network by mDNS
+    #[arg(long)]
+    discovery: bool,
+
     /// Make two demo accounts with well-known passwords (loopback only)
     #[arg(long)]
     demo: bool,
@@ -79,6 +83,8 @@ pub struct Config {
     pub connections_max: Option<u32>,
     /// Requests that an account may make in a second, in the long run.
     pub requests_per_s: u32,
+    /// Whether to announce the server on the local network.
+    pub discovery: bool,
     /// Whether to make demo accounts.
     pub demo: bool,
 }
@@ -113,7 +119,7 @@ impl Config {
             listen_tls.is_none() || ca_socket.is_some(),
             "--listen-tls needs a certificate authority: name its socket with --ca-socket"
         );
-        let Arguments { connections_max, requests_per_s, demo, .. } = arguments;
+        let Arguments { connections_max, requests_per_s, discovery, demo, .. } = arguments;
         Ok(Self {
             data_dir,
             listen,
@@ -124,6 +130,7 @@ impl Config {
             rescue_file,
             connections_max,
             requests_per_s,
+            discovery,
             demo,
         })
     }

@@ -1,7 +1,7 @@
 //! `posthoused`, the Posthouse server.
 //!
 //! A message's way: [`listener`] → [`connection`] → [`session`] → [`router`] → [`store`], and back
-//! through bounded channels. Imports go that way only. The edges (`admin`, `rescue`, `web`) read through
+//! through bounded channels. Imports go that way only. The edges (`admin`, `discovery`, `rescue`, `web`) read through
 //! the store and write through the router; nothing imports them but [`run`], which puts the parts
 //! together.
 
@@ -10,6 +10,7 @@ mod admission;
 pub mod config;
 mod connection;
 mod demo;
+mod discovery;
 #[cfg(test)]
 mod fuzzing;
 mod listener;

@@ -77,6 +77,11 @@ impl NamesSender {
         self.0.send_if_modified(|names| std::mem::replace(&mut names.host, host.clone()) != host);
     }
 
+    /// What the box is called now.
+    pub fn host(&self) -> String {
+        self.0.borrow().host.clone()
+    }
+
     /// Follows the interfaces' addresses. Runs until it is dropped.
     pub async fn follow_addresses(self) {
         loop {

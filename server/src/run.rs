@@ -1,6 +1,7 @@
 //! The composition: makes the parts, hands each what it needs, and takes them down in order.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,9 @@ use tokio::task::JoinHandle;
 
 use crate::admission::Admission;
 use crate::config::Config;
+use crate::discovery::{Announcement, Discovery};
 use crate::listener::{self, Entrance, Gate, Handler};
+use crate::names::NamesSender;
 use crate::router::Router;
 use crate::service::{Listeners, StopSignal};
 use crate::shutdown::{self, ShutdownSender};
@@ -60,7 +63,7 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     let signing_out = tokio::spawn(router.clone().close_signed_out(signed_out));
     let receipts = tokio::spawn(router.clone().flush_receipts());
     let presence = tokio::spawn(router.clone().tell_presence());
-    let following = tokio::spawn(naming.follow_addresses());
+    let following = tokio::spawn(naming.clone().follow_addresses());
     let (shutdown, stopping) = shutdown::channel();
     let admin = admin::bind(&config.admin_socket)?;
     let admin = tokio::spawn(admin.serve(router.clone(), stopping.clone()));
@@ -69,12 +72,13 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     }
     let handler = web_handler(store.clone());
     let doors = open(listeners, &keyring, &Gate::new(Some(router), admission, handler, stopping));
+    let mut discovery = announce(config, &addresses, naming, Some(&config.data_dir))?;
 
     let records = store.read(Snapshot::record_count).await?;
     tracing::info!(version = VERSION, ?addresses, records, data = %config.data_dir.display(), "serving");
     service::ready("serving", addresses.first().copied());
     let failed = tokio::select! {
-        signal = stop.received() => { tracing::info!(signal, "stopping"); None }
+        signal = stop.received() => { leave(discovery.take(), signal).await; None }
         end = &mut ended => Some(end),
     };
     close(doors, &shutdown).await?;
@@ -104,10 +108,35 @@ async fn apologise(config: &Config, reason: String) -> anyhow::Result<()> {
     // Nobody signs for a box in this state: who asks for a secure stream gets an alert.
     let gate = Gate::new(None, Admission::new(config.allowance()), handler, stopping);
     let doors = open(listeners, &Keyring::default(), &gate);
+    let (naming, _) = names::channel(&settings::read(config.settings.as_deref()));
+    let discovery = announce(config, &addresses, naming, None)?;
     service::ready("serving the rescue page only", addresses.first().copied());
-    let signal = stop.received().await;
-    tracing::info!(signal, "stopping");
+    leave(discovery, stop.received().await).await;
     close(doors, &shutdown).await
+}
+
+/// Makes the box known on the local network, where it is to be known.
+fn announce(
+    config: &Config,
+    addresses: &[SocketAddr],
+    naming: NamesSender,
+    data_dir: Option<&Path>,
+) -> anyhow::Result<Option<Discovery>> {
+    if !config.discovery {
+        return Ok(None);
+    }
+    let open = addresses.iter().find(|address| !address.ip().is_loopback());
+    let port = open.context("--discovery needs an address that others can reach (--listen 0.0.0.0:8080)")?.port();
+    Ok(Some(Discovery::start(&Announcement { port, fingerprint: None, data_dir }, naming)?))
+}
+
+/// Begins to stop. Who presses Ctrl-C ends the server for good; the service manager may start it again, so that nobody is to
+/// forget it.
+async fn leave(discovery: Option<Discovery>, signal: &'static str) {
+    tracing::info!(signal, "stopping");
+    if let (Some(discovery), "SIGINT") = (discovery, signal) {
+        discovery.goodbye().await;
+    }
 }
 
 fn web_handler(store: Store) -> Handler {

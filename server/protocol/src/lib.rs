@@ -63,6 +63,9 @@ pub use typing::*;
 /// Where the WebSocket is.
 pub const WEBSOCKET_PATH: &str = "/ws";
 
+/// The service by which clients find a box on the local network (RFC 6763, §4.1).
+pub const DISCOVERY_SERVICE: &str = "_posthouse._tcp.local.";
+
 /// Where the event stream is.
 pub const EVENTS_PATH: &str = "/api/v1/events";
 
