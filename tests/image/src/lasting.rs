@@ -77,6 +77,18 @@ pub fn assert_log_goes_on(report: &Selftest, before: &Selftest) -> anyhow::Resul
     Ok(())
 }
 
+/// The clock, which began years ago, was set to the last known time before the server came up: people's messages stay in order.
+pub fn assert_time_goes_on(report: &Selftest, before: &Selftest) -> anyhow::Result<()> {
+    let (was, is) = (before.number("clock_serving")?, report.number("clock_serving")?);
+    ensure!(is >= was, "the server came up at {was} s by the clock, and after a power cut at {is} s");
+    let began = report.number("clock_began")?;
+    ensure!(
+        began < was,
+        "the clock began at {began} s, not behind the {was} s of the boot before: nothing had to set it"
+    );
+    Ok(())
+}
+
 /// An image is nobody's: every box makes its own identity, secrets and log.
 pub async fn assert_image_is_nobody_s(dist: &Dist, disk: &Disk) -> anyhow::Result<()> {
     let root = format!("{}?offset={}", disk.image.display(), dist.partition(2)?.start_bytes());
@@ -111,7 +123,7 @@ async fn debugfs(root: &str, request: &str) -> anyhow::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{KEPT, MOUNTS, assert_kept, assert_log_goes_on};
+    use super::{KEPT, MOUNTS, assert_kept, assert_log_goes_on, assert_time_goes_on};
     use crate::selftest::Selftest;
 
     fn read(lines: &[String]) -> Selftest {
@@ -140,6 +152,17 @@ mod tests {
             let changed: Vec<String> = healthy().iter().map(|line| line.replace(from, to)).collect();
             assert_kept(&read(&changed), "/dev/vda4").expect_err(to);
         }
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_is_named() {
+        let clock =
+            |began: u64, serving: u64| read(&[format!("clock_began={began}"), format!("clock_serving={serving}")]);
+        let before = clock(1_800_000_000, 1_800_000_030);
+        assert_time_goes_on(&clock(1_577_836_800, 1_800_000_030), &before).expect("set in time");
+        assert_time_goes_on(&clock(1_577_836_800, 1_577_836_830), &before).expect_err("never set");
+        assert_time_goes_on(&clock(1_577_836_800, 1_800_000_029), &before).expect_err("set too far back");
+        assert_time_goes_on(&clock(1_800_000_100, 1_800_000_130), &before).expect_err("right from the start");
     }
 
     #[test]

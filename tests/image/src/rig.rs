@@ -92,11 +92,30 @@ pub struct Evening<T> {
     pub outcome: T,
 }
 
+/// What the machine's clock says when it is switched on.
+#[derive(Clone, Copy)]
+enum Clock {
+    Right,
+    /// A Pi has none.
+    Stopped,
+}
+
+impl Clock {
+    /// As QEMU's `-rtc` wants it. The year is before that of every systemd that an image could have.
+    fn base(self) -> &'static str {
+        match self {
+            Self::Right => "utc",
+            Self::Stopped => "2020-01-01",
+        }
+    }
+}
+
 /// What boots: a card, and the accounts of who uses it.
 pub struct Rig<'a> {
     pub disk: &'a Disk,
     pub card: PathBuf,
     accounts: PathBuf,
+    clock: Clock,
 }
 
 impl<'a> Rig<'a> {
@@ -107,12 +126,17 @@ impl<'a> Rig<'a> {
         let lines: Vec<String> = people.iter().map(|person| format!("{}:{}", person.name, person.password)).collect();
         std::fs::write(&accounts, lines.join("\n"))?;
         make_overlay(&disk.image, &card, card_bytes).await?;
-        Ok(Self { disk, card, accounts })
+        Ok(Self { disk, card, accounts, clock: Clock::Right })
     }
 
     /// The same people with another card.
     pub fn with_card(&self, card: PathBuf) -> Self {
-        Self { disk: self.disk, card, accounts: self.accounts.clone() }
+        Self { disk: self.disk, card, accounts: self.accounts.clone(), clock: self.clock }
+    }
+
+    /// The same card in a machine whose clock is years behind at each start.
+    pub fn with_stopped_clock(self) -> Self {
+        Self { clock: Clock::Stopped, ..self }
     }
 
     /// Boots, waits until the box serves and has told how the boot went, lets `people` do theirs, cuts the power, and looks at
@@ -189,6 +213,7 @@ impl<'a> Rig<'a> {
             ("-cpu", "cortex-a72".to_owned()),
             ("-smp", "2".to_owned()),
             ("-m", "2048".to_owned()),
+            ("-rtc", format!("base={}", self.clock.base())),
             ("-kernel", self.disk.boot_file("vmlinuz")?),
             ("-initrd", self.disk.boot_file("initrd.img")?),
             ("-append", format!("{} console=ttyAMA0", self.disk.cmdline)),

@@ -47,6 +47,7 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow
     let first = rig.power_on("first-boot", Asked::Kills, first_evening).await?;
     let (tokens, sent) = first.outcome;
     lasting::assert_grown(dist, &first.boot.report, CARD_BYTES)?;
+    let rig = rig.with_stopped_clock();
     let mut acknowledged = Vec::new();
     let mut before = first.boot.report.clone();
     for cut in 1..=cuts {
@@ -86,9 +87,10 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow
     report::record(dist).await
 }
 
-/// It is the same box as before the power cut, and its log goes on.
+/// It is the same box as before the power cut, and its time and its log go on.
 fn assert_lasts(report: &Selftest, before: &Selftest) -> anyhow::Result<()> {
     report.assert_same_box(before)?;
+    lasting::assert_time_goes_on(report, before)?;
     lasting::assert_log_goes_on(report, before)
 }
 
