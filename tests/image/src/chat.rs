@@ -12,6 +12,9 @@ use posthouse_protocol::{
 /// An emulated box hashes passwords slowly; a call that takes longer has been lost.
 const CALL_LIMIT: Duration = Duration::from_secs(60);
 
+/// Until a box that is told to reboot has told its clients, also a busy one.
+const GOOD_BYE_LIMIT: Duration = Duration::from_secs(180);
+
 /// Name and password of an account that the box is given.
 pub struct Person {
     pub name: &'static str,
@@ -70,7 +73,7 @@ impl Device {
     /// Waits until the box says that it goes down.
     pub async fn hear_good_bye(&mut self) -> anyhow::Result<()> {
         loop {
-            let event = tokio::time::timeout(CALL_LIMIT, self.events.next()).await.context("the box stays up")?;
+            let event = tokio::time::timeout(GOOD_BYE_LIMIT, self.events.next()).await.context("the box stays up")?;
             let push = event.context("the box went down without a word")?;
             if matches!(push.event, Event::Restarting(_)) {
                 return Ok(());

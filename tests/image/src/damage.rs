@@ -4,8 +4,10 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::chat::{Device, Person};
@@ -28,6 +30,9 @@ const TIGHT_CARD_BYTES: u64 = 1_500 * 1024 * 1024;
 
 /// The largest that people buy.
 const LARGE_CARD_BYTES: u64 = 512_000_000_000;
+
+/// A shutdown in order, of which a busy box's slowest unit is given 90 s.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(240);
 
 const GARBAGE: Trouble = Trouble {
     unit: "posthouse-check.service",
@@ -97,7 +102,11 @@ pub async fn test_large(dist: &Dist, rig: &Rig<'_>, person: &Person) -> anyhow::
         let report = machine.wait_for("the report", REPORT_LIMIT, async |console| Selftest::read(console)).await?;
         report.assert_healthy()?;
         lasting::assert_grown(dist, &report, LARGE_CARD_BYTES)?;
-        Device::log_in(&format!("http://{}", doors.open).parse()?, person).await?.hear_good_bye().await
+        let mut guest = Device::log_in(&format!("http://{}", doors.open).parse()?, person).await?;
+        // By a second one the box sees that the first is in.
+        let _second = TcpStream::connect(doors.open).await.context("knocking at the box's door")?;
+        guest.hear_good_bye().await?;
+        machine.wait_for_end(SHUTDOWN_LIMIT).await
     };
     let outcome = rig.with_card(card.clone()).boot("large-card", Asked::Reboot, first_boot).await;
     let _ = std::fs::remove_file(card);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use tokio::process::{Child, Command};
 
 /// How often a condition is looked at while it is waited for.
@@ -77,8 +77,20 @@ impl Machine {
         }
     }
 
-    /// Pulls the plug: the guest gets no chance to write anything more.
+    /// Waits until the guest has gone down by itself, and QEMU with it, which never reboots.
+    pub async fn wait_for_end(&mut self, limit: Duration) -> anyhow::Result<()> {
+        let ended = tokio::time::timeout(limit, self.process.wait()).await;
+        let status = ended.with_context(|| format!("the box is not down after {} s", limit.as_secs()))?;
+        let status = status.context("waiting for QEMU")?;
+        ensure!(status.success(), "QEMU ended with {status}");
+        Ok(())
+    }
+
+    /// Pulls the plug: the guest gets no chance to write anything more. One that is down already has none to pull.
     pub async fn cut_power(mut self) -> anyhow::Result<()> {
+        if self.exited()?.is_some() {
+            return Ok(());
+        }
         self.process.kill().await.context("killing QEMU")
     }
 

@@ -56,7 +56,7 @@ pub enum Asked {
     Threads,
     /// After the report, to kill the server again and again. This box stands in the network with a neighbour.
     Kills,
-    /// Half a minute after the report, to reboot; QEMU ends instead.
+    /// After the report, once two connections are there, to reboot; QEMU ends instead.
     Reboot,
 }
 
