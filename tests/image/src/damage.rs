@@ -1,6 +1,7 @@
 //! Cards in a bad state: a data partition whose superblock is gone, one that holds nothing but garbage, a full boot partition.
 //! The first is repaired and nothing is lost; with the second the box says what is wrong, and leaves the card as it is. And cards
-//! of another size: one with no room for data, and one so large that a first boot could take too long.
+//! of another size: some that the image does not fit on, one with no room for data, and one so large that a first boot could take too
+//! long.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -31,6 +32,9 @@ const TIGHT_CARD_BYTES: u64 = 1_500 * 1024 * 1024;
 /// The largest that people buy.
 const LARGE_CARD_BYTES: u64 = 512_000_000_000;
 
+/// Where the image ends in the middle of root, and where before it.
+const CUT_CARDS_MIB: [u64; 2] = [800, 500];
+
 /// A shutdown in order, of which a busy box's slowest unit is given 90 s.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(240);
 
@@ -45,6 +49,9 @@ const TIGHT: Trouble = Trouble {
     page: &["is too small", "a card of at least 4 GB"],
     console: "disk-setup: /dev/vda is too small",
 };
+
+/// What the initramfs says of a card that the image was cut off on.
+const CUT: &str = "the card is smaller than the image: one of at least 4 GB is needed";
 
 const FIRST_BOOT: &str = "overlays/common/usr/lib/posthouse/disk-setup";
 
@@ -88,6 +95,24 @@ pub async fn test_tight(rig: &Rig<'_>) -> anyhow::Result<()> {
     let outcome = rig.with_card(card.clone()).boot("tight-card", Asked::Report, watch).await;
     let _ = std::fs::remove_file(card);
     outcome
+}
+
+/// A card that the image does not fit on can't boot: the console says why, and the box tries again.
+pub async fn test_cut(rig: &Rig<'_>) -> anyhow::Result<()> {
+    for size_mib in CUT_CARDS_MIB {
+        let card = rig.disk.folder.join("cut.qcow2");
+        make_overlay(&rig.disk.image, &card, size_mib * 1024 * 1024).await?;
+        let watch = async |machine: &mut Machine, _: &Doors| {
+            let said = async |console: &str| console.contains(CUT).then_some(());
+            machine.wait_for("what is wrong with the card", BOOT_LIMIT, said).await?;
+            machine.wait_for_end(SHUTDOWN_LIMIT).await
+        };
+        let name = format!("card-of-{size_mib}-mib");
+        let outcome = rig.with_card(card.clone()).boot(&name, Asked::Report, watch).await;
+        let _ = std::fs::remove_file(card);
+        outcome?;
+    }
+    Ok(())
 }
 
 /// A first boot from a large card takes it to its end, and no longer than from any other. This box is shut down in order, and tells

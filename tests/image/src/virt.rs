@@ -25,7 +25,7 @@ const CARD_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 pub enum Length {
     /// What a change has to pass.
     Short,
-    /// Cards in a bad state and a very large one too; four boots more.
+    /// Cards in a bad state and of a bad size too; six boots more.
     Long,
 }
 
@@ -80,6 +80,7 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow
         assert_lasts(&repaired.boot.report, &last.boot.report)?;
         damage::assert_repaired(&disk.folder.join("repaired-boot.log"))?;
         damage::test_garbage(dist, &rig).await?;
+        damage::test_cut(&rig).await?;
         damage::test_tight(&rig).await?;
         damage::test_large(dist, &rig, &people[1]).await?;
     }
