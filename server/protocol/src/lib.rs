@@ -10,6 +10,7 @@
 mod accounts;
 pub mod admin;
 pub mod appliance;
+pub mod authority;
 pub mod close;
 mod conversations;
 mod devices;
