@@ -15,7 +15,7 @@ mod discovery;
 mod fuzzing;
 mod listener;
 pub mod logging;
-#[cfg_attr(not(test), expect(dead_code, reason = "certificates and discovery follow the names, and come next"))]
+#[allow(dead_code, reason = "discovery and the list of hosts use what certificates do not")]
 mod names;
 mod page;
 mod rescue;
@@ -27,7 +27,6 @@ mod session;
 mod settings;
 mod shutdown;
 mod store;
-#[expect(dead_code, reason = "what fills the keyring comes next")]
 mod tls;
 mod web;
 

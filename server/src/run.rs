@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use posthouse_protocol::Fingerprint;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
+use crate::admin::Reach;
 use crate::admission::Admission;
 use crate::config::Config;
 use crate::discovery::{Announcement, Discovery};
@@ -19,7 +21,7 @@ use crate::router::Router;
 use crate::service::{Listeners, StopSignal};
 use crate::shutdown::{self, ShutdownSender};
 use crate::store::{FILE_NAME, Snapshot, Store, StoreError, StoreParts};
-use crate::tls::{Handshakes, Keyring};
+use crate::tls::{self, Handshakes, Keyring};
 use crate::{VERSION, admin, demo, logging, names, rescue, service, settings, web};
 
 /// For how long people are shown why the store could not be opened, before it is tried again.
@@ -52,10 +54,16 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     let StoreParts { store, last_gseq, published, signed_out, mut ended } = parts;
     let mut stop = StopSignal::catch()?;
     let listeners = service::listeners(config.listen, config.listen_tls)?;
-    let addresses = addresses(&listeners.plain);
+    let (secure_addresses, addresses) = (addresses(&listeners.secure), addresses(&listeners.plain));
     let settings = settings::read(config.settings.as_deref());
-    let (naming, _names) = names::channel(&settings);
-    let keyring = Keyring::default();
+    let (naming, names) = names::channel(&settings);
+    let mut tls = tls::start(config.ca_socket.as_deref(), &config.data_dir, names);
+    // They end with this function.
+    let mut following = JoinSet::new();
+    following.spawn(naming.clone().follow_addresses());
+    if let Some(renewal) = tls.renewal.take() {
+        following.spawn(renewal.run());
+    }
     let admission = Admission::new(config.allowance());
     let router = Router::new(store.clone(), last_gseq);
     let watch = tokio::spawn(admission.clone().watch());
@@ -63,19 +71,22 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     let signing_out = tokio::spawn(router.clone().close_signed_out(signed_out));
     let receipts = tokio::spawn(router.clone().flush_receipts());
     let presence = tokio::spawn(router.clone().tell_presence());
-    let following = tokio::spawn(naming.clone().follow_addresses());
     let (shutdown, stopping) = shutdown::channel();
     let admin = admin::bind(&config.admin_socket)?;
-    let admin = tokio::spawn(admin.serve(router.clone(), stopping.clone()));
+    let reach = Reach { router: router.clone(), certificates: tls.own.clone() };
+    let admin = tokio::spawn(admin.serve(reach, stopping.clone()));
     if config.demo {
         demo::add_accounts(&router, &addresses).await?;
     }
     let handler = web_handler(store.clone());
-    let doors = open(listeners, &keyring, &Gate::new(Some(router), admission, handler, stopping));
-    let mut discovery = announce(config, &addresses, naming, Some(&config.data_dir))?;
+    let doors = open(listeners, &tls.keyring, &Gate::new(Some(router), admission, handler, stopping));
 
     let records = store.read(Snapshot::record_count).await?;
-    tracing::info!(version = VERSION, ?addresses, records, data = %config.data_dir.display(), "serving");
+    tls.first_answer().await;
+    let fingerprint = tls.fingerprint().filter(|_| !secure_addresses.is_empty());
+    let reached = if fingerprint.is_some() { &secure_addresses } else { &addresses };
+    let mut discovery = announce(config, reached, naming, fingerprint, Some(&config.data_dir))?;
+    tracing::info!(version = VERSION, ?addresses, ?secure_addresses, records, data = %config.data_dir.display(), "serving");
     service::ready("serving", addresses.first().copied());
     let failed = tokio::select! {
         signal = stop.received() => { leave(discovery.take(), signal).await; None }
@@ -93,7 +104,6 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     presence.abort();
     fan_out.abort();
     signing_out.abort();
-    following.abort();
     stored(end)
 }
 
@@ -109,7 +119,7 @@ async fn apologise(config: &Config, reason: String) -> anyhow::Result<()> {
     let gate = Gate::new(None, Admission::new(config.allowance()), handler, stopping);
     let doors = open(listeners, &Keyring::default(), &gate);
     let (naming, _) = names::channel(&settings::read(config.settings.as_deref()));
-    let discovery = announce(config, &addresses, naming, None)?;
+    let discovery = announce(config, &addresses, naming, None, None)?;
     service::ready("serving the rescue page only", addresses.first().copied());
     leave(discovery, stop.received().await).await;
     close(doors, &shutdown).await
@@ -120,6 +130,7 @@ fn announce(
     config: &Config,
     addresses: &[SocketAddr],
     naming: NamesSender,
+    fingerprint: Option<Fingerprint>,
     data_dir: Option<&Path>,
 ) -> anyhow::Result<Option<Discovery>> {
     if !config.discovery {
@@ -127,7 +138,7 @@ fn announce(
     }
     let open = addresses.iter().find(|address| !address.ip().is_loopback());
     let port = open.context("--discovery needs an address that others can reach (--listen 0.0.0.0:8080)")?.port();
-    Ok(Some(Discovery::start(&Announcement { port, fingerprint: None, data_dir }, naming)?))
+    Ok(Some(Discovery::start(&Announcement { port, fingerprint, data_dir }, naming)?))
 }
 
 /// Begins to stop. Who presses Ctrl-C ends the server for good; the service manager may start it again, so that nobody is to

@@ -6,10 +6,15 @@ use std::path::Path;
 
 use posthouse_protocol::appliance::Settings;
 
-/// What the file says; the defaults where none is named, or where it can't be used.
+/// What the file says; the defaults where there is none, or where it can't be used.
 pub fn read(file: Option<&Path>) -> Settings {
     let Some(file) = file else { return Settings::default() };
-    let parsed = std::fs::read(file).map_err(|error| error.to_string());
+    let read = std::fs::read(file);
+    // A box that nobody has provisioned.
+    if read.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        return Settings::default();
+    }
+    let parsed = read.map_err(|error| error.to_string());
     let parsed = parsed.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
     parsed.unwrap_or_else(|reason| {
         tracing::warn!(%reason, file = %file.display(), "the box's settings can't be read: defaults are used");
@@ -27,6 +32,7 @@ mod tests {
         assert_eq!(read(None), Settings::default());
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("settings.json");
+        assert_eq!(read(Some(&file)), Settings::default(), "it is not there");
         std::fs::write(&file, r#"{"host_name": "teahouse", "names": ["chat.example.org"], "later": 1}"#)
             .expect("written");
         let settings = read(Some(&file));

@@ -63,8 +63,14 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
 /// A box whose settings can't be read has its name under `.local` and its addresses: it can still be reached.
 fn settings(file: Option<&Path>) -> Settings {
     let Some(file) = file else { return Settings::default() };
-    let read = std::fs::read(file).map_err(|error| error.to_string());
-    let parsed = read.and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
+    let read = std::fs::read(file);
+    // A box that nobody has provisioned.
+    if read.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        return Settings::default();
+    }
+    let parsed = read
+        .map_err(|error| error.to_string())
+        .and_then(|text| serde_json::from_slice(&text).map_err(|error| error.to_string()));
     parsed.unwrap_or_else(|reason| {
         eprintln!("posthouse-ca: {} can't be read, so no further names are signed for: {reason}", file.display());
         Settings::default()

@@ -5,8 +5,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use posthouse_protocol::admin::{
-    AccountAdd, AccountAddParams, GroupEverybody, GroupEverybodyParams, GroupEverybodyResult, Retention, RetentionGet,
-    RetentionSet,
+    AccountAdd, AccountAddParams, CertificateGet, CertificateInstall, CertificateInstallParams, CertificateRemove,
+    GroupEverybody, GroupEverybodyParams, GroupEverybodyResult, Retention, RetentionGet, RetentionSet, SiteCertificate,
 };
 use posthouse_protocol::{Account, Empty, Incoming, Method, Request, RequestId};
 
@@ -64,6 +64,30 @@ impl Admin {
     /// `Refused` with `invalid_params` for days out of bounds.
     pub fn set_retention(&mut self, retention: Retention) -> Result<Retention, ClientError> {
         self.call::<RetentionSet>(&retention)
+    }
+
+    /// Which certificates the site shows.
+    ///
+    /// # Errors
+    /// `Refused` with `not_found` where the server has no certificate authority.
+    pub fn certificate(&mut self) -> Result<SiteCertificate, ClientError> {
+        self.call::<CertificateGet>(&Empty {})
+    }
+
+    /// Shows a certificate of the owner's own from now on.
+    ///
+    /// # Errors
+    /// `Refused` with `invalid_params`, which says what is wrong with it.
+    pub fn install_certificate(&mut self, params: &CertificateInstallParams) -> Result<SiteCertificate, ClientError> {
+        self.call::<CertificateInstall>(params)
+    }
+
+    /// Forgets the owner's own certificate.
+    ///
+    /// # Errors
+    /// As [`Admin::certificate`].
+    pub fn remove_certificate(&mut self) -> Result<SiteCertificate, ClientError> {
+        self.call::<CertificateRemove>(&Empty {})
     }
 
     fn call<M: Method>(&mut self, params: &M::Params) -> Result<M::Result, ClientError> {

@@ -3,10 +3,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Account, AccountRole, ConversationId, Empty, HistoryAccess, Method, Title, Username};
+use crate::{
+    Account, AccountRole, ConversationId, Empty, Fingerprint, HistoryAccess, Method, TimestampMs, Title, Username,
+};
 
-/// Longest line, in bytes.
-pub const LINE_LEN_MAX: usize = 4096;
+/// Longest line, in bytes: room for a chain of certificates and its key.
+pub const LINE_LEN_MAX: usize = 64 * 1024;
 
 /// Makes an account.
 pub enum AccountAdd {}
@@ -103,4 +105,71 @@ pub struct Retention {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(range(min = crate::limits::RETENTION_DAYS_MIN, max = crate::limits::RETENTION_DAYS_MAX)))]
     pub days: Option<u32>,
+}
+
+/// Says which certificates the site shows.
+pub enum CertificateGet {}
+
+impl Method for CertificateGet {
+    const NAME: &'static str = "certificate.get";
+    type Params = Empty;
+    type Result = SiteCertificate;
+}
+
+/// Shows a certificate of the owner's own from now on, where clients ask for one of its names.
+pub enum CertificateInstall {}
+
+impl Method for CertificateInstall {
+    const NAME: &'static str = "certificate.install";
+    type Params = CertificateInstallParams;
+    type Result = SiteCertificate;
+}
+
+/// Forgets the owner's own certificate.
+pub enum CertificateRemove {}
+
+impl Method for CertificateRemove {
+    const NAME: &'static str = "certificate.remove";
+    type Params = Empty;
+    type Result = SiteCertificate;
+}
+
+/// Parameters of `certificate.install`.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct CertificateInstallParams {
+    /// The certificate, and behind it those that signed it; PEM.
+    pub chain: String,
+    /// Its private key, without a passphrase; PEM.
+    pub key: String,
+}
+
+impl std::fmt::Debug for CertificateInstallParams {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CertificateInstallParams").field("chain", &self.chain).finish_non_exhaustive()
+    }
+}
+
+/// Result of the methods about certificates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SiteCertificate {
+    /// By which clients know the box; 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
+    pub fingerprint: Option<Fingerprint>,
+    /// The owner's own, if one is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<OwnCertificateState>,
+}
+
+/// A certificate of the owner's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct OwnCertificateState {
+    /// DNS names that it is for.
+    pub names: Vec<String>,
+    /// Until when it is valid.
+    pub not_after: TimestampMs,
 }

@@ -86,6 +86,9 @@ fn methods() -> HashMap<&'static str, Checks> {
         checks::<admin::GroupEverybody>(),
         checks::<admin::RetentionGet>(),
         checks::<admin::RetentionSet>(),
+        checks::<admin::CertificateGet>(),
+        checks::<admin::CertificateInstall>(),
+        checks::<admin::CertificateRemove>(),
     ])
 }
 

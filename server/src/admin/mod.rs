@@ -10,7 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use posthouse_protocol::admin::{AccountAdd, GroupEverybody, LINE_LEN_MAX, RetentionGet, RetentionSet};
+use posthouse_protocol::admin::{
+    AccountAdd, CertificateGet, CertificateInstall, CertificateRemove, GroupEverybody, LINE_LEN_MAX, RetentionGet,
+    RetentionSet,
+};
 use posthouse_protocol::{ErrorBody, ErrorCode, Method, Outgoing, RequestHead};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -19,11 +22,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::router::Router;
 use crate::shutdown::Shutdown;
+use crate::tls::OwnCertificates;
 
 /// The bound socket, not serving yet.
 pub struct Admin {
     listener: UnixListener,
     path: PathBuf,
+}
+
+/// What administrators reach through it.
+#[derive(Clone)]
+pub struct Reach {
+    /// Accounts, groups and what is set for the site.
+    pub router: Router,
+    /// The owner's own certificate; `None` without HTTPS.
+    pub certificates: Option<OwnCertificates>,
 }
 
 /// Clients at once: an administrator and a script or two.
@@ -56,7 +69,7 @@ fn remove_dead_socket(path: &Path) -> anyhow::Result<()> {
 
 impl Admin {
     /// Serves until the server stops.
-    pub async fn serve(self, router: Router, mut stopping: Shutdown) {
+    pub async fn serve(self, reach: Reach, mut stopping: Shutdown) {
         let places = Arc::new(Semaphore::new(CLIENTS_MAX));
         loop {
             tokio::select! {
@@ -64,7 +77,7 @@ impl Admin {
                     Ok((stream, _)) => {
                         // One too many is closed without an answer.
                         if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                            tokio::spawn(serve_stream(stream, router.clone(), place));
+                            tokio::spawn(serve_stream(stream, reach.clone(), place));
                         }
                     }
                     Err(error) => {
@@ -80,13 +93,13 @@ impl Admin {
     }
 }
 
-async fn serve_stream(stream: UnixStream, router: Router, _place: OwnedSemaphorePermit) {
-    if let Err(error) = answer_lines(stream, &router).await {
+async fn serve_stream(stream: UnixStream, reach: Reach, _place: OwnedSemaphorePermit) {
+    if let Err(error) = answer_lines(stream, &reach).await {
         tracing::debug!(%error, "an administration client left early");
     }
 }
 
-async fn answer_lines(mut stream: UnixStream, router: &Router) -> std::io::Result<()> {
+async fn answer_lines(mut stream: UnixStream, reach: &Reach) -> std::io::Result<()> {
     let allowed = may_administer(&stream)?;
     let (reader, mut writer) = stream.split();
     let mut reader = BufReader::new(reader);
@@ -103,7 +116,7 @@ async fn answer_lines(mut stream: UnixStream, router: &Router) -> std::io::Resul
             let too_long = format!("a line has at most {LINE_LEN_MAX} bytes");
             frame(None, Err(&ErrorBody::new(ErrorCode::BadRequest, too_long)))
         } else if allowed {
-            answer(&line, router).await
+            answer(&line, reach).await
         } else {
             let refused = ErrorBody::new(ErrorCode::NotFound, "only root and the server's own user administer it");
             frame(None, Err(&refused))
@@ -120,7 +133,7 @@ fn may_administer(stream: &UnixStream) -> std::io::Result<bool> {
     Ok(user == 0 || user == nix::unistd::geteuid().as_raw())
 }
 
-async fn answer(line: &[u8], router: &Router) -> String {
+async fn answer(line: &[u8], reach: &Reach) -> String {
     let Ok(line) = std::str::from_utf8(line) else {
         return frame(None, Err(&ErrorBody::new(ErrorCode::BadRequest, "the line is not UTF-8")));
     };
@@ -128,11 +141,12 @@ async fn answer(line: &[u8], router: &Router) -> String {
         Ok(head) => head,
         Err(error) => return frame(None, Err(&error)),
     };
-    let result = carry_out(&head, router).await;
+    let result = carry_out(&head, reach).await;
     frame(Some(head.id), result.as_ref())
 }
 
-async fn carry_out(head: &RequestHead<'_>, router: &Router) -> Result<Value, ErrorBody> {
+async fn carry_out(head: &RequestHead<'_>, reach: &Reach) -> Result<Value, ErrorBody> {
+    let router = &reach.router;
     match head.method.as_ref() {
         AccountAdd::NAME => {
             let params = head.params::<AccountAdd>()?;
@@ -154,11 +168,30 @@ async fn carry_out(head: &RequestHead<'_>, router: &Router) -> Result<Value, Err
             tracing::info!(days = retention.days, "retention was set");
             Ok(to_value(retention.into_inner()))
         }
+        CertificateGet::NAME => {
+            head.params::<CertificateGet>()?;
+            Ok(to_value(certificates(reach)?.show().await?))
+        }
+        CertificateInstall::NAME => {
+            let params = head.params::<CertificateInstall>()?;
+            Ok(to_value(certificates(reach)?.install(&params.chain, &params.key).await?))
+        }
+        CertificateRemove::NAME => {
+            head.params::<CertificateRemove>()?;
+            Ok(to_value(certificates(reach)?.remove().await?))
+        }
         _ => {
-            let known = "the administration socket knows account.add, group.everybody, retention.get and retention.set";
+            let known = "the administration socket knows account.add, group.everybody, retention.get, retention.set, \
+                         certificate.get, certificate.install and certificate.remove";
             Err(ErrorBody::new(ErrorCode::UnknownMethod, known))
         }
     }
+}
+
+fn certificates(reach: &Reach) -> Result<&OwnCertificates, ErrorBody> {
+    let none =
+        || ErrorBody::new(ErrorCode::NotFound, "this server has no certificate authority, so it speaks no HTTPS");
+    reach.certificates.as_ref().ok_or_else(none)
 }
 
 fn to_value<T: serde::Serialize>(result: T) -> Value {

@@ -32,6 +32,12 @@ impl Keyring {
     pub fn replace(&self, certificates: Certificates) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = certificates;
     }
+
+    /// What is shown to whoever names no server.
+    #[cfg(test)]
+    pub fn general(&self) -> Option<Arc<CertifiedKey>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).of(None)
+    }
 }
 
 impl ResolvesServerCert for Keyring {

@@ -20,6 +20,11 @@ pub fn client() -> PathBuf {
     folder().join("posthouse")
 }
 
+/// `posthouse-ca`.
+pub fn authority() -> PathBuf {
+    folder().join("posthouse-ca")
+}
+
 /// Whether the server was built with the feature `systemd`. A folder that was given must have it, so
 /// that nobody believes in tests that were left out.
 pub fn has_systemd() -> bool {
@@ -53,7 +58,16 @@ fn build() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["build", "--quiet", "--package", "posthouse-server", "--package", "posthouse-client"])
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "posthouse-server",
+            "--package",
+            "posthouse-ca",
+            "--package",
+            "posthouse-client",
+        ])
         .args(["--profile", profile])
         .arg("--target-dir")
         .arg(folder.parent().expect("PROFILE lies in target"))

@@ -5,6 +5,7 @@
 //! The tests in `tests/` call it, nothing else does.
 
 pub mod binaries;
+mod box_authority;
 mod contract;
 mod device;
 pub mod http;
@@ -17,6 +18,7 @@ mod site;
 pub mod terminal;
 pub mod wait;
 
+pub use box_authority::BoxAuthority;
 pub use contract::Contract;
 pub use device::{Device, refusal};
 pub use log::Log;

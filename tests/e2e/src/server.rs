@@ -63,6 +63,12 @@ impl Server {
         format!("http://{}", self.address).parse().expect("an address")
     }
 
+    /// Where it speaks TLS.
+    pub fn secure_address(&self) -> SocketAddr {
+        let address = self.log.find(secure_address);
+        address.expect("the line that says so was read before")
+    }
+
     /// Its administration socket.
     pub fn admin_socket(&self) -> &Path {
         &self.admin_socket
@@ -148,4 +154,9 @@ impl Drop for Server {
 fn serving_address(line: &str) -> Option<SocketAddr> {
     let rest = line.split_once("serving ")?.1.split_once("addresses=[")?.1;
     rest.split([',', ']']).next()?.trim().parse().ok()
+}
+
+/// The same of HTTPS.
+fn secure_address(line: &str) -> Option<SocketAddr> {
+    line.split_once("secure_addresses=[")?.1.split([',', ']']).next()?.parse().ok()
 }

@@ -105,7 +105,7 @@ fn a_line_past_the_limit_is_answered_and_closes_the_connection() {
         lines.stream.read_to_string(&mut answers).expect("the answer and the end");
         let answer: Value = serde_json::from_str(&answers).expect("one answer");
         assert_eq!(answer["error"]["code"], "bad_request", "{answer}");
-        assert!(answer["error"]["message"].as_str().is_some_and(|text| text.contains("4096 bytes")), "{answer}");
+        assert!(answer["error"]["message"].as_str().is_some_and(|text| text.contains("65536 bytes")), "{answer}");
     }
     server.assert_undisturbed();
 }

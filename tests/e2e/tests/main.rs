@@ -26,4 +26,5 @@ mod receipts;
 mod service_manager;
 mod shutdown;
 mod slow_consumer;
+mod tls;
 mod websocket_abuse;

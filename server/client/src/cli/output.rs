@@ -6,10 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use posthouse_client::{ClientError, Login};
-use posthouse_protocol::admin::{GroupEverybodyResult, Retention};
+use posthouse_protocol::admin::{GroupEverybodyResult, Retention, SiteCertificate};
 use posthouse_protocol::{
-    Account, AccountWithPassword, Body, Conversation, ConversationsCreateResult, Device, Event, ImportError,
-    ImportedAccount, Invite, InvitesCreateResult, Member, Message, Profile, SendResult, TimestampMs, Title,
+    Account, AccountWithPassword, Body, Conversation, ConversationsCreateResult, Device, Event, Fingerprint,
+    ImportError, ImportedAccount, Invite, InvitesCreateResult, Member, Message, Profile, SendResult, TimestampMs,
+    Title,
 };
 use serde_json::json;
 
@@ -131,6 +132,29 @@ impl Output {
             (Self::Text, Some(days)) => say(&format!("Messages are kept for {days} days.")),
             (Self::Text, None) => say("Messages are kept for ever."),
             (Self::Json, _) => print_json(&retention),
+        }
+    }
+
+    pub fn certificate(self, certificate: &SiteCertificate) {
+        if matches!(self, Self::Json) {
+            return print_json(certificate);
+        }
+        if let Some(fingerprint) = certificate.fingerprint {
+            say(&format!("Fingerprint of this box: {fingerprint}"));
+        }
+        match &certificate.own {
+            None => say("Certificates are signed by this box alone."),
+            Some(own) => {
+                let names = printable(&own.names.join(", "));
+                say(&format!("Own certificate for {names}, valid until {}.", local_time(own.not_after)));
+            }
+        }
+    }
+
+    pub fn known(self, address: &str, fingerprint: Fingerprint) {
+        match self {
+            Self::Text => say(&format!("{}  {fingerprint}", printable(address))),
+            Self::Json => say(&json!({ "server": address, "fingerprint": fingerprint }).to_string()),
         }
     }
 

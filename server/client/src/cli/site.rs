@@ -1,7 +1,10 @@
 //! What is set for the whole site, through the server's local socket.
 
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
 use clap::Subcommand;
-use posthouse_protocol::admin::Retention;
+use posthouse_protocol::admin::{CertificateInstallParams, Retention};
 use posthouse_protocol::limits;
 
 use super::output::Output;
@@ -16,6 +19,20 @@ pub enum SiteCommand {
         /// A number of days, or 'forever'; without it, what is set is shown
         #[arg(value_name = "DAYS|forever")]
         keep: Option<Keep>,
+    },
+    /// Show the site's certificate, or install one of your own
+    Certificate {
+        #[command(flatten)]
+        socket: Socket,
+        /// The certificate and behind it those that signed it, as PEM; without it, what is used now is shown
+        #[arg(long, value_name = "FILE", requires = "key")]
+        chain: Option<PathBuf>,
+        /// Its private key, as PEM
+        #[arg(long, value_name = "FILE", requires = "chain")]
+        key: Option<PathBuf>,
+        /// Forget the installed one, and use only what the box signs itself
+        #[arg(long, conflicts_with = "chain")]
+        remove: bool,
     },
 }
 
@@ -37,12 +54,33 @@ impl std::str::FromStr for Keep {
 }
 
 pub fn run(command: &SiteCommand, output: Output) -> anyhow::Result<()> {
-    let SiteCommand::Retention { socket, keep } = command;
-    let mut admin = socket.open()?;
-    let retention = match keep {
-        Some(Keep(days)) => admin.set_retention(Retention { days: *days })?,
-        None => admin.retention()?,
-    };
-    output.retention(retention);
+    match command {
+        SiteCommand::Retention { socket, keep } => {
+            let mut admin = socket.open()?;
+            let retention = match keep {
+                Some(Keep(days)) => admin.set_retention(Retention { days: *days })?,
+                None => admin.retention()?,
+            };
+            output.retention(retention);
+        }
+        SiteCommand::Certificate { socket, chain, key, remove } => {
+            let files = chain.as_deref().zip(key.as_deref());
+            // What is wrong with a file is said before anything else.
+            let params = files.map(|(chain, key)| anyhow::Ok((text(chain)?, text(key)?))).transpose()?;
+            let mut admin = socket.open()?;
+            let certificate = match params {
+                Some((chain, key)) => admin.install_certificate(&CertificateInstallParams { chain, key })?,
+                None if *remove => admin.remove_certificate()?,
+                None => admin.certificate()?,
+            };
+            output.certificate(&certificate);
+        }
+    }
     Ok(())
+}
+
+fn text(file: &Path) -> anyhow::Result<String> {
+    let read = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let not_pem = || format!("{} is not PEM: openssl x509 -inform DER -in FILE turns it into that", file.display());
+    String::from_utf8(read).ok().with_context(not_pem)
 }

@@ -35,6 +35,9 @@ const ADMIN_METHODS: &[MethodSchema] = &[
     MethodSchema::of::<admin::GroupEverybody>(&["Makes or completes the group that every account is in."]),
     MethodSchema::of::<admin::RetentionGet>(&["Says for how long the site keeps what was said."]),
     MethodSchema::of::<admin::RetentionSet>(&["Sets for how long the site keeps what was said."]),
+    MethodSchema::of::<admin::CertificateGet>(&["Says which certificates the site shows."]),
+    MethodSchema::of::<admin::CertificateInstall>(&["Shows a certificate of the owner's own from now on."]),
+    MethodSchema::of::<admin::CertificateRemove>(&["Forgets the owner's own certificate."]),
 ];
 
 /// What the schema says of a method.
