@@ -11,6 +11,7 @@
 pub mod admin;
 mod backoff;
 mod client;
+mod known;
 mod link;
 mod login;
 mod own;
@@ -20,10 +21,11 @@ mod table;
 pub mod view;
 
 pub use client::{Client, ClientError, Events};
+pub use known::{KnownError, KnownServers};
 pub use link::{Inbox, Item, Link, Start};
 pub use login::{Login, LoginError};
 pub use server_url::{ServerUrl, ServerUrlError};
-pub use socket::Transport;
+pub use socket::{Transport, fingerprint_of};
 pub use table::{TableError, TablePart, read_table};
 
 use std::time::UNIX_EPOCH;

@@ -7,7 +7,9 @@ use etcetera::BaseStrategy;
 use posthouse_protocol::{Token, Username};
 use serde::{Deserialize, Serialize};
 
-use crate::ServerUrl;
+use crate::{KnownError, KnownServers, ServerUrl};
+
+const FILE_NAME: &str = "login.json";
 
 /// Overrides the folder of the log-in file; one folder is one log-in.
 pub const CONFIG_DIR_VARIABLE: &str = "POSTHOUSE_CONFIG_DIR";
@@ -27,8 +29,11 @@ pub struct Login {
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
     /// There is none.
-    #[error("not logged in: run `posthouse login --server http://HOST:PORT NAME`")]
+    #[error("not logged in: run `posthouse login --server https://HOST NAME`")]
     None,
+    /// Whom to trust can't be said.
+    #[error(transparent)]
+    Known(Box<KnownError>),
     /// The user has no folder for settings.
     #[error("this user has no home folder: set {CONFIG_DIR_VARIABLE} to a folder for the log-in")]
     NoFolder,
@@ -56,12 +61,17 @@ impl Login {
     /// # Errors
     /// `None` where there is none.
     pub fn load() -> Result<Self, LoginError> {
-        let path = file()?;
+        let path = file(FILE_NAME)?;
         let text = std::fs::read(&path).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => LoginError::None,
             _ => LoginError::File { path: path.clone(), source },
         })?;
-        serde_json::from_slice(&text).map_err(|source| LoginError::Content { path, source })
+        let login: Self = serde_json::from_slice(&text).map_err(|source| LoginError::Content { path, source })?;
+        if !login.server.is_secure() {
+            return Ok(login);
+        }
+        let known = KnownServers::load().map_err(|error| LoginError::Known(Box::new(error)))?;
+        Ok(Self { server: known.attach(login.server), ..login })
     }
 
     /// Keeps the log-in, readable by this user only. The old one stays until the new one is whole.
@@ -69,8 +79,9 @@ impl Login {
     /// # Errors
     /// `File`, or `NoFolder`.
     pub fn save(&self) -> Result<(), LoginError> {
-        let path = file()?;
-        self.write(&path).map_err(|source| LoginError::File { path, source })
+        let path = file(FILE_NAME)?;
+        let text = serde_json::to_vec_pretty(self).expect("string keys");
+        write_private(&path, &text).map_err(|source| LoginError::File { path, source })
     }
 
     /// Removes the log-in of this user, if there is one.
@@ -78,31 +89,33 @@ impl Login {
     /// # Errors
     /// `File`, or `NoFolder`.
     pub fn forget() -> Result<(), LoginError> {
-        let path = file()?;
+        let path = file(FILE_NAME)?;
         match std::fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(LoginError::File { path, source }),
             _ => Ok(()),
         }
     }
-
-    fn write(&self, path: &Path) -> std::io::Result<()> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        let unfinished = path.with_extension("new");
-        let mut file = private_file(&unfinished)?;
-        file.write_all(&serde_json::to_vec_pretty(self)?)?;
-        file.sync_all()?;
-        std::fs::rename(&unfinished, path)
-    }
 }
 
-fn file() -> Result<PathBuf, LoginError> {
+/// The old one stays until the new one is whole.
+pub(crate) fn write_private(path: &Path, text: &[u8]) -> std::io::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let unfinished = path.with_extension("new");
+    let mut file = private_file(&unfinished)?;
+    file.write_all(text)?;
+    file.sync_all()?;
+    std::fs::rename(&unfinished, path)
+}
+
+/// A file in this user's folder for settings.
+pub(crate) fn file(name: &str) -> Result<PathBuf, LoginError> {
     if let Some(folder) = std::env::var_os(CONFIG_DIR_VARIABLE) {
-        return Ok(PathBuf::from(folder).join("login.json"));
+        return Ok(PathBuf::from(folder).join(name));
     }
     let strategy = etcetera::choose_base_strategy().map_err(|_| LoginError::NoFolder)?;
-    Ok(strategy.config_dir().join("posthouse").join("login.json"))
+    Ok(strategy.config_dir().join("posthouse").join(name))
 }
 
 #[cfg(unix)]

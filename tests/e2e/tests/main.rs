@@ -27,4 +27,5 @@ mod service_manager;
 mod shutdown;
 mod slow_consumer;
 mod tls;
+mod trust;
 mod websocket_abuse;

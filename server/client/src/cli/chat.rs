@@ -17,6 +17,8 @@ use crate::screen;
 pub async fn run(command: Command, transport: Transport, output: Output) -> anyhow::Result<()> {
     match command {
         Command::Login { server, password_stdin, name } => {
+            // Before a password is asked for, and sent.
+            let server = server.trusted().await?;
             log_in((server, transport), name, password("Password: ", password_stdin)?, output).await
         }
         Command::Group(command) => group::run(command, transport, output).await,

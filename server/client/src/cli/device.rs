@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use posthouse_client::{Client, ClientError, Login, ServerUrl, Transport};
+use posthouse_client::{Client, ClientError, Login, Transport};
 use posthouse_protocol::{
     Connect, ConnectParams, DeviceId, DevicesList, DevicesRevoke, DevicesRevokeParams, DisplayName, Empty, ErrorCode,
     InviteCode, InviteId, InvitesAccept, InvitesAcceptParams, InvitesCreate, InvitesCreateParams, InvitesList,
@@ -13,6 +13,7 @@ use posthouse_protocol::{
 use super::chat::{connect, device_name};
 use super::output::Output;
 use super::password;
+use super::trust::Server;
 
 #[derive(Subcommand)]
 pub enum DevicesCommand {
@@ -47,9 +48,8 @@ pub enum InviteCommand {
     },
     /// Make your account with an invite, and log in
     Accept {
-        /// The server's address
-        #[arg(long, value_name = "http://HOST:PORT")]
-        server: ServerUrl,
+        #[command(flatten)]
+        server: Server,
         /// The name that others see
         #[arg(long, value_name = "NAME")]
         display_name: Option<DisplayName>,
@@ -80,6 +80,7 @@ pub async fn devices(command: Option<DevicesCommand>, transport: Transport, outp
 
 pub async fn invite(command: InviteCommand, transport: Transport, output: Output) -> anyhow::Result<()> {
     if let InviteCommand::Accept { server, display_name, password_stdin, code, name: username } = command {
+        let server = server.trusted().await?;
         let password = Password(password("New password: ", password_stdin)?);
         let (code, device) = (InviteCode(code), device_name());
         let params = InvitesAcceptParams { code, username: username.clone(), display_name, password, device };
@@ -132,13 +133,13 @@ pub async fn log_out(transport: Transport) -> anyhow::Result<()> {
 
 /// With the old and the new password, on two lines of standard input or asked for.
 pub async fn change_password(
-    server: Option<ServerUrl>,
+    server: Option<Server>,
     name: Option<Username>,
     from_stdin: bool,
     transport: Transport,
 ) -> anyhow::Result<()> {
     let (server, username) = match (server, name) {
-        (Some(server), Some(name)) => (server, name),
+        (Some(server), Some(name)) => (server.trusted().await?, name),
         (None, None) => {
             let login = Login::load()?;
             (login.server, login.username)

@@ -9,6 +9,7 @@ mod output;
 #[cfg(unix)]
 mod site;
 mod target;
+mod trust;
 #[cfg(unix)]
 mod user;
 mod words;
@@ -16,7 +17,7 @@ mod words;
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use posthouse_client::{ServerUrl, Transport};
+use posthouse_client::Transport;
 use posthouse_protocol::Username;
 
 use output::Output;
@@ -49,9 +50,8 @@ struct Arguments {
 enum Command {
     /// Log in on this device; asks for the password
     Login {
-        /// The server's address
-        #[arg(long, value_name = "http://HOST:PORT")]
-        server: ServerUrl,
+        #[command(flatten)]
+        server: trust::Server,
         /// Read the password from standard input
         #[arg(long)]
         password_stdin: bool,
@@ -132,15 +132,17 @@ enum Command {
     Logout,
     /// Change your password; asks for the old and the new one
     Passwd {
-        /// The server's address, where you are not logged in
-        #[arg(long, value_name = "http://HOST:PORT")]
-        server: Option<ServerUrl>,
+        #[command(flatten)]
+        server: Option<trust::Server>,
         /// Read both from standard input, a line each
         #[arg(long)]
         password_stdin: bool,
         /// Your user name, where you are not logged in
         name: Option<Username>,
     },
+    /// See which boxes this device knows, and forget one
+    #[command(subcommand)]
+    Trust(trust::TrustCommand),
     /// Print the completions of a shell: posthouse completions bash > ~/.local/share/bash-completion/completions/posthouse
     Completions {
         /// Which shell
@@ -165,6 +167,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::User(command) => user::run(command, output),
         #[cfg(unix)]
         Command::Site(command) => site::run(&command, output),
+        Command::Trust(command) => trust::run(&command, output),
         Command::Completions { shell } => {
             output::print(&completions(shell));
             Ok(())

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use hyper::{Method, Request, StatusCode};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -20,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::lines::EventLines;
+use super::verifier::Trust;
 use super::{NotOpened, closed, refused_with, wrong_status};
 use crate::ServerUrl;
 
@@ -29,7 +31,7 @@ const FRAME_LEN_MAX: usize = limits::HISTORY_LIMIT_MAX as usize * limits::FRAME_
 /// How long an answer that is under way when the server closes may take.
 const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-type Http = Client<HttpConnector, Full<Bytes>>;
+type Http = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 pub struct EventStream {
     body: Incoming,
@@ -57,12 +59,11 @@ struct Closed {
 
 impl EventStream {
     pub async fn open(server: &ServerUrl) -> Result<Self, NotOpened> {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
+        let (trust, connector) = connector(server)?;
         let http: Http = Client::builder(TokioExecutor::new()).build(connector);
         let request = Request::get(server.events()).header(ACCEPT, "text/event-stream").body(Full::default());
         let request = request.map_err(|error| error.to_string())?;
-        let response = http.request(request).await.map_err(|error| explain(&error))?;
+        let response = http.request(request).await.map_err(|error| trust.explain(explain(&error)))?;
         if response.status() != StatusCode::OK {
             return Err(refused_with(response.status().as_u16(), response.headers()));
         }
@@ -127,6 +128,17 @@ impl EventStream {
             }
         }
     }
+}
+
+/// Opens connections to a server that is known, and says where one is not.
+fn connector(server: &ServerUrl) -> Result<(Trust, HttpsConnector<HttpConnector>), String> {
+    let mut connector = HttpConnector::new();
+    // Frames are small and each is to leave at once: no Nagle.
+    connector.set_nodelay(true);
+    connector.enforce_http(false);
+    let trust = Trust::of(server)?;
+    let secured = HttpsConnectorBuilder::new().with_tls_config(trust.config()).https_or_http().enable_http1();
+    Ok((trust, secured.wrap_connector(connector)))
 }
 
 /// The events of the stream's next piece. Safe to drop before it is ready.

@@ -1,7 +1,9 @@
 //! What a connection is made of below the protocol: texts out, texts in, and why it ended.
 
+mod dial;
 mod event_stream;
 mod lines;
+mod verifier;
 mod websocket;
 
 use std::str::FromStr;
@@ -14,6 +16,8 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::ServerUrl;
 use event_stream::EventStream;
 use websocket::WebSocket;
+
+pub use dial::fingerprint_of;
 
 /// A server on the local network answers within this time or is not there.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

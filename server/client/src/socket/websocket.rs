@@ -2,13 +2,13 @@
 
 use futures_util::{SinkExt, StreamExt};
 use posthouse_protocol::{SUBPROTOCOL_JSON, limits};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+use super::dial::{Stream, dial};
 use super::{NotOpened, closed, refused_with, wrong_status};
 use crate::ServerUrl;
 
@@ -16,7 +16,7 @@ use crate::ServerUrl;
 const FRAME_LEN_MAX: usize = limits::HISTORY_LIMIT_MAX as usize * limits::FRAME_LEN_MAX;
 
 pub struct WebSocket {
-    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    stream: WebSocketStream<Stream>,
 }
 
 impl WebSocket {
@@ -28,8 +28,7 @@ impl WebSocket {
             .write_buffer_size(16 * 1024)
             .max_message_size(Some(FRAME_LEN_MAX))
             .max_frame_size(Some(FRAME_LEN_MAX));
-        // Frames are small and each is to leave at once: no Nagle.
-        let connected = tokio_tungstenite::connect_async_with_config(request, Some(config), true).await;
+        let connected = client_async_with_config(request, dial(server).await?, Some(config)).await;
         let (stream, _) = connected.map_err(|error| match error {
             Error::Http(response) => refused_with(response.status().as_u16(), response.headers()),
             other => explain(&other).into(),
