@@ -147,7 +147,9 @@ fn by_package(tree: &Path, files: &Files) -> anyhow::Result<BTreeMap<String, u64
 
 fn unowned(file: &str) -> &'static str {
     match file {
-        "/usr/lib/posthouse/posthoused" | "/usr/bin/posthouse" => "(the server and its client)",
+        "/usr/lib/posthouse/posthoused" | "/usr/lib/posthouse/posthouse-ca" | "/usr/bin/posthouse" => {
+            "(the server, its authority and its client)"
+        }
         _ if file.starts_with("/var/lib/dpkg/") => "(dpkg's record of the packages)",
         _ if file.starts_with("/usr/lib/modules/") => "(indexes of the kernel modules)",
         _ => "(overlays, and what packages made when they were configured)",
@@ -212,7 +214,7 @@ mod tests {
         let files = Files::of(tree.path()).expect("files");
         let sums = by_package(tree.path(), &files).expect("sums");
         assert_eq!(sums["coreutils"], 5);
-        assert_eq!(sums["(the server and its client)"], 3);
+        assert_eq!(sums["(the server, its authority and its client)"], 3);
         assert_eq!(sums["(overlays, and what packages made when they were configured)"], 1);
         assert_eq!(sums.values().sum::<u64>(), files.total());
     }

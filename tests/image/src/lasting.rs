@@ -7,9 +7,10 @@ use crate::dist::{Disk, Dist};
 use crate::selftest::Selftest;
 
 /// Place, mode and owner of what lies on the data partition.
-const KEPT: [(&str, &str, &str); 7] = [
+const KEPT: [(&str, &str, &str); 8] = [
     ("/var/lib/iwd", "700", "root"),
     ("/var/lib/posthouse", "700", "posthouse"),
+    ("/var/lib/posthouse-ca", "700", "posthouse-ca"),
     ("/var/lib/posthouse-updater", "700", "root"),
     ("/var/lib/systemd/random-seed", "600", "root"),
     ("/var/lib/systemd/network", "755", "systemd-network"),
@@ -18,8 +19,14 @@ const KEPT: [(&str, &str, &str); 7] = [
 ];
 
 /// The mount points by which it lies there.
-const MOUNTS: [&str; 5] =
-    ["/var/lib/iwd", "/var/lib/posthouse", "/var/lib/posthouse-updater", "/var/lib/systemd", "/var/log/journal"];
+const MOUNTS: [&str; 6] = [
+    "/var/lib/iwd",
+    "/var/lib/posthouse",
+    "/var/lib/posthouse-ca",
+    "/var/lib/posthouse-updater",
+    "/var/lib/systemd",
+    "/var/log/journal",
+];
 
 /// SystemMaxUse= of journald, and a file of room for what it is just writing.
 const LOG_KB_MAX: u64 = (32 + 4) * 1024;
@@ -28,12 +35,13 @@ const LOG_KB_MAX: u64 = (32 + 4) * 1024;
 const LOG_KB_FULL: u64 = (32 - 8) * 1024;
 
 /// Folders that are empty in an image, and files that have no content or are not there at all.
-const EMPTY_IN_IMAGE: [&str; 9] = [
+const EMPTY_IN_IMAGE: [&str; 10] = [
     "/data",
     "/etc/machine-id",
     "/var/lib/dbus/machine-id",
     "/var/lib/iwd",
     "/var/lib/posthouse",
+    "/var/lib/posthouse-ca",
     "/var/lib/posthouse-updater",
     "/var/lib/systemd/random-seed",
     "/var/lib/systemd/timesync",

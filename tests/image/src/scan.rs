@@ -1,4 +1,4 @@
-//! A scan of the box from outside: every TCP port, and datagrams to those where boxes usually answer. Only the server's port may
+//! A scan of the box from outside: every TCP port, and datagrams to those where boxes usually answer. Only the server's ports may
 //! answer; all others say nothing, not even no.
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// What may be open.
-const OPEN: [u16; 1] = [80];
+const OPEN: [u16; 2] = [80, 443];
 
 /// A lost first packet is repeated after a second: silence this long is meant.
 const SILENCE: Duration = Duration::from_millis(2_500);
@@ -53,7 +53,7 @@ pub async fn assert_closed(addresses: [SocketAddr; 2]) -> anyhow::Result<()> {
         let answered = udp(*address).await?;
         ensure!(answered.is_empty(), "UDP ports of {} that answer: {answered:?}", address.ip());
     }
-    println!("test-image: of 65535 TCP ports only {OPEN:?} answers, by both IPs ({} s)", began.elapsed().as_secs());
+    println!("test-image: of 65535 TCP ports only {OPEN:?} answer, by both IPs ({} s)", began.elapsed().as_secs());
     Ok(())
 }
 
@@ -138,8 +138,8 @@ mod tests {
             open: open.iter().copied().collect(),
             refused: refused.iter().copied().collect(),
         };
-        judge(&found(&[80], &[])).expect("closed");
-        for wrong in [found(&[], &[]), found(&[22, 80], &[]), found(&[80], &[22])] {
+        judge(&found(&[80, 443], &[])).expect("closed");
+        for wrong in [found(&[], &[]), found(&[22, 80, 443], &[]), found(&[80], &[]), found(&[80, 443], &[22])] {
             judge(&wrong).expect_err("not closed");
         }
     }

@@ -11,7 +11,7 @@ use crate::selftest::{Selftest, Thread};
 const SYSCTLS: &str = include_str!("../../../overlays/common/etc/sysctl.d/90-posthouse.conf");
 
 /// What may be open to the network: the server, and the two DHCP clients where there is a network.
-const OPEN: [(&str, u16); 3] = [("tcp", 80), ("udp", 68), ("udp", 546)];
+const OPEN: [(&str, u16); 4] = [("tcp", 80), ("tcp", 443), ("udp", 68), ("udp", 546)];
 
 /// As in sched(7).
 const NORMAL: u32 = 0;
@@ -86,7 +86,9 @@ pub fn assert_ports(report: &Selftest) -> anyhow::Result<()> {
             open.insert((protocol.trim_end_matches('6'), port));
         }
     }
-    ensure!(open.contains(&OPEN[0]), "nobody listens on port 80");
+    for door in &OPEN[..2] {
+        ensure!(open.contains(door), "nobody listens on port {}", door.1);
+    }
     let surplus: Vec<_> = open.iter().filter(|port| !OPEN.contains(port)).collect();
     ensure!(surplus.is_empty(), "open to the network, and nobody knows why: {surplus:?}");
     Ok(())
@@ -95,7 +97,7 @@ pub fn assert_ports(report: &Selftest) -> anyhow::Result<()> {
 /// However often the server fails, it is started again and its door stays open. Killing it a few times would not show a lost
 /// setting: it is started again so slowly that systemd's own limit is never met.
 pub fn assert_never_given_up(report: &Selftest) -> anyhow::Result<()> {
-    for unit in ["posthoused.service", "posthoused.socket"] {
+    for unit in ["posthoused.service", "posthoused.socket", "posthoused-https.socket"] {
         let found = report.start_limits.iter().find(|[name, _]| name == unit).map(|[_, interval]| interval.as_str());
         ensure!(found == Some("0"), "{unit} is given up after too many starts in {found:?}, not never");
     }
@@ -185,10 +187,10 @@ mod tests {
 
     #[test]
     fn a_server_that_is_given_up_some_day_is_named() {
-        let door = "start_limit=posthoused.socket 0";
-        assert_never_given_up(&read(&["start_limit=posthoused.service 0", door])).expect("as it should be");
+        let [door, secure] = ["start_limit=posthoused.socket 0", "start_limit=posthoused-https.socket 0"];
+        assert_never_given_up(&read(&["start_limit=posthoused.service 0", door, secure])).expect("as it should be");
         for wrong in ["start_limit=posthoused.service 10s", "start_limit=posthoused.service infinity", door] {
-            let error = assert_never_given_up(&read(&[wrong, door])).expect_err(wrong);
+            let error = assert_never_given_up(&read(&[wrong, door, secure])).expect_err(wrong);
             assert!(error.to_string().starts_with("posthoused.service"), "{error}");
         }
     }
@@ -196,11 +198,13 @@ mod tests {
     #[test]
     fn a_port_that_nobody_knows_is_named_unless_it_is_the_box_s_own() {
         let server = "socket=tcp6 00000000000000000000000000000000:0050";
+        let secure = "socket=tcp6 00000000000000000000000000000000:01BB";
         let resolver = "socket=udp 3500007F:0035";
         let clients = "socket=udp 0F02000A:0044";
-        assert_ports(&read(&[server, resolver, clients])).expect("as it should be");
-        assert_ports(&read(&[resolver])).expect_err("nobody on port 80");
-        let error = assert_ports(&read(&[server, "socket=tcp 00000000:0016"])).expect_err("an open port 22");
+        assert_ports(&read(&[server, secure, resolver, clients])).expect("as it should be");
+        assert_ports(&read(&[secure, resolver])).expect_err("nobody on port 80");
+        assert_ports(&read(&[server, resolver])).expect_err("nobody on port 443");
+        let error = assert_ports(&read(&[server, secure, "socket=tcp 00000000:0016"])).expect_err("an open port 22");
         assert!(error.to_string().contains("22"), "{error}");
     }
 }
