@@ -1,10 +1,104 @@
-//! How long a message can be recalled.
+//! What happens to messages later: who learns of it, and how long one can be recalled.
 
-use posthouse_protocol::{ClientMsgId, MessageId, NewBody, SendResult, Username};
+use posthouse_protocol::{
+    AccountId, ClientMsgId, ConversationId, HistoryAccess, MessageId, NewBody, SendResult, Title, Username,
+};
 use redb::Builder;
 
 use super::tables::{HOURS, META};
-use super::{AccountAdd, DirectOpen, MessageAppend, MessageRecall, Origin, Refusal, Store, StoreParts};
+use super::{
+    AccountAdd, DirectOpen, GroupCreate, GroupSettings, MemberRemove, MembersAdd, MessageAppend, MessageEdit,
+    MessageReact, MessageRecall, Origin, Refusal, Store, StoreParts, Write,
+};
+
+const ORIGIN: Origin = Origin(0);
+
+async fn write<W: Write>(store: &Store, command: W) -> W::Output {
+    store.write(command).await.expect("stored").expect("allowed").into_inner()
+}
+
+/// Anna, Ben and Carl, and a group of the first two whose history begins with joining.
+async fn group(store: &Store) -> ([AccountId; 3], ConversationId) {
+    let mut accounts = [AccountId(0); 3];
+    for (name, account) in ["anna", "ben", "carl"].into_iter().zip(&mut accounts) {
+        let username = Username::new(name).expect("a name");
+        *account = write(store, AccountAdd::by_machine(username, String::new())).await.account_id;
+    }
+    let title = Title::new("Board").expect("a title");
+    let settings = GroupSettings { title, announcement_only: false, history: HistoryAccess::FromJoining };
+    let create = GroupCreate { owner: accounts[0], settings, members: vec![accounts[1]] };
+    let conversation_id = write(store, create).await;
+    (accounts, conversation_id)
+}
+
+async fn send(store: &Store, sender: AccountId, conversation_id: ConversationId, text: &str) -> MessageId {
+    let client_msg_id = ClientMsgId::new(text.len().to_string()).expect("short");
+    let (body, origin, reply_to, mentions) = (NewBody::text(text), ORIGIN, None, None);
+    let append = MessageAppend { sender, origin, conversation_id, client_msg_id, body, reply_to, mentions };
+    write(store, append).await.message_id
+}
+
+async fn edit(store: &Store, author: AccountId, conversation_id: ConversationId, message_id: MessageId, text: &str) {
+    let body = NewBody::text(text);
+    write(store, MessageEdit { author, origin: ORIGIN, conversation_id, message_id, body }).await;
+}
+
+async fn react(
+    store: &Store,
+    account_id: AccountId,
+    conversation_id: ConversationId,
+    message_id: MessageId,
+    emoji: &str,
+) {
+    let (emoji, add) = (emoji.to_owned(), true);
+    write(store, MessageReact { account_id, origin: ORIGIN, conversation_id, message_id, emoji, add }).await;
+}
+
+/// All that an account's `sync` gives, looking at every record and looking for its own.
+async fn synced(store: &Store, account: AccountId) -> String {
+    let read = |scan_max| store.read(move |snapshot| snapshot.sync_from(account, (0, u64::MAX), 500, scan_max));
+    let mut texts = Vec::new();
+    for scan_max in [0, u64::MAX] {
+        let events = read(scan_max).await.expect("read").events;
+        texts.push(events.iter().map(|event| event.get()).collect::<Vec<_>>().join("\n"));
+    }
+    assert_eq!(texts[0], texts[1]);
+    texts.remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_left_gets_what_was_said_as_it_was_then_and_nothing_of_what_happened_later() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let StoreParts { store, published: _published, .. } = Store::open(folder.path()).expect("opens");
+    let ([anna, ben, _], board) = group(&store).await;
+    let edited = send(&store, anna, board, "as sent").await;
+    let recalled = send(&store, anna, board, "a mistake").await;
+    let plain = send(&store, ben, board, "never touched").await;
+    edit(&store, anna, board, edited, "during the stay").await;
+    react(&store, anna, board, edited, "early").await;
+    write(&store, MemberRemove { actor: anna, conversation_id: board, member: ben }).await;
+    edit(&store, anna, board, edited, "after the stay").await;
+    for message in [edited, plain] {
+        react(&store, anna, board, message, "late").await;
+    }
+    write(&store, MessageRecall { by: anna, origin: ORIGIN, conversation_id: board, message_id: recalled }).await;
+
+    let seen = synced(&store, ben).await;
+    let first = seen.lines().find(|event| event.contains(r#""event":"message""#) && event.contains("as sent"));
+    assert!(!first.expect("the message as it was sent").contains("early"), "{seen}");
+    for told in ["during the stay", "early", "never touched", r#""type":"recalled""#] {
+        assert_eq!(seen.matches(told).count(), 1, "{told}: {seen}");
+    }
+    for hidden in ["after the stay", "late", "a mistake", "message_recalled"] {
+        assert!(!seen.contains(hidden), "{hidden}: {seen}");
+    }
+    // Who is there sees how it is now, and who is there again.
+    assert!(synced(&store, anna).await.contains("after the stay"));
+    write(&store, MembersAdd { actor: anna, conversation_id: board, members: vec![ben] }).await;
+    let seen = synced(&store, ben).await;
+    let now = seen.lines().find(|event| event.contains(r#""event":"message""#) && event.contains("after the stay"));
+    assert!(now.expect("the message as it is").contains("early") && !seen.contains("as sent"), "{seen}");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_can_be_recalled_for_a_day_of_serving_whatever_the_clock_says() {

@@ -34,7 +34,9 @@ pub async fn step(store: &Store, model: &mut Model, account: AccountId, random: 
             }
             assert_eq!(said, expected, "{account} edits {message_id}");
             if said.is_ok() {
-                model.records[at].message.as_mut().expect("it is one").1 = text;
+                let message = &mut model.records[at].message.as_mut().expect("it is one").1;
+                let before = std::mem::replace(message, text);
+                model.as_sent.entry(message_id.0).or_insert(before);
             }
             said.is_ok()
         }
@@ -47,6 +49,7 @@ pub async fn step(store: &Store, model: &mut Model, account: AccountId, random: 
             if said.is_ok() {
                 model.records[at].message.as_mut().expect("it is one").1 = ERASED.to_owned();
                 model.reactions.retain(|(message, ..)| *message != message_id.0);
+                model.as_sent.remove(&message_id.0);
             }
             said.is_ok() && !is_erased
         }

@@ -133,6 +133,8 @@ pub struct Model {
     authors: HashMap<u64, AccountId>,
     /// Record → the message that it is about.
     about: HashMap<u64, u64>,
+    /// What messages said that were edited later.
+    as_sent: HashMap<u64, String>,
     /// Message, emoji, account.
     reactions: BTreeSet<(u64, String, AccountId)>,
 }
@@ -181,6 +183,14 @@ impl Model {
         }
     }
 
+    /// Number and text of a message as `sync` tells them: who has left gets it as it was sent.
+    fn told(&self, account: AccountId, record: &Known) -> Option<(u64, String)> {
+        let (seq, text) = record.message.clone()?;
+        let has_left = matches!(record.audience, Audience::Conversation(id) if !self.is_member(account, id));
+        let as_sent = self.as_sent.get(&record.gseq).filter(|_| has_left).cloned();
+        Some((seq, as_sent.unwrap_or(text)))
+    }
+
     /// What each message has under it: emoji and how many accounts.
     fn counts(&self, message: u64) -> Vec<(String, u64)> {
         let mut counts: Vec<(String, u64)> = Vec::new();
@@ -225,6 +235,7 @@ async fn people(store: &Store) -> Model {
         groups: HashMap::new(),
         authors: HashMap::new(),
         about: HashMap::new(),
+        as_sent: HashMap::new(),
         reactions: BTreeSet::new(),
     };
     for (one, other) in [(1, 2), (1, 3), (2, 3), (1, 1), (3, 4)].map(|(a, b)| (AccountId(a), AccountId(b))) {
@@ -323,7 +334,7 @@ async fn check_sync(store: &Store, model: &Model, random: &mut Random, account: 
     let until = from + random.next() % (model.last() + 2 - from);
     let within = from + 1..=until;
     let expected = model.records.iter().filter(|record| within.contains(&record.gseq) && model.sees(account, record));
-    let expected: Vec<_> = expected.map(|record| (record.gseq, record.message.clone())).collect();
+    let expected: Vec<_> = expected.map(|record| (record.gseq, model.told(account, record))).collect();
     for scan_max in [0, u64::MAX] {
         let (mut found, mut after) = (Vec::new(), from);
         loop {

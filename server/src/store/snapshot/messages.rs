@@ -4,7 +4,7 @@ use posthouse_protocol::{AccountId, ConversationId, HistoryResult, Seq};
 use redb::{ReadOnlyTable, ReadTransaction};
 use serde_json::value::RawValue;
 
-use super::{Page, Snapshot, stored_frame};
+use super::{Page, Snapshot, corrupted, stored_frame};
 use crate::store::StoreError;
 use crate::store::membership::MembershipRow;
 use crate::store::record::{Audience, raw_data};
@@ -108,7 +108,7 @@ impl Records {
 
     /// Takes a message into the page, if there is room.
     fn take(&self, gseq: u64, page: &mut Page<Box<RawValue>>) -> Result<bool, redb::Error> {
-        let message = stored_frame(&self.log, gseq, raw_data)?;
+        let message = stored_frame(&self.log, gseq, |frame| raw_data(frame).map_err(corrupted))?;
         let fits = page.has_room_for(message.get().len());
         if fits {
             page.items.push(message);

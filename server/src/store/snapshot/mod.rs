@@ -107,13 +107,13 @@ impl<T> Page<T> {
 fn stored_frame<T>(
     log: &impl ReadableTable<u64, &'static [u8]>,
     gseq: u64,
-    read: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+    read: impl FnOnce(&[u8]) -> Result<T, redb::Error>,
 ) -> Result<T, redb::Error> {
     let stored = log.get(gseq)?;
     let missing = || redb::Error::Corrupted(format!("an index points to {gseq}, not in `log`"));
     let stored = stored.ok_or_else(missing)?;
     let (_, frame) = split_stored(stored.value()).ok_or_else(missing)?;
-    read(frame).map_err(corrupted)
+    read(frame)
 }
 
 fn corrupted(malformed: Malformed) -> redb::Error {

@@ -4,16 +4,17 @@ use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BinaryHeap, HashMap};
 
-use posthouse_protocol::{AccountId, ConversationId};
-use redb::Range;
+use bytes::Bytes;
+use posthouse_protocol::{AccountId, ConversationId, Message};
+use redb::{Range, ReadTransaction};
 use serde_json::value::RawValue;
 
-use super::{Page, Snapshot, stored_frame};
+use super::{Page, Snapshot, corrupted, stored_frame};
 use crate::store::StoreError;
 use crate::store::membership::MembershipRow;
-use crate::store::record::{Audience, about, decode_json, raw_event};
-use crate::store::rows::{RowTable, number_key, pair_of};
-use crate::store::tables::{AUDIENCE, LOG, each_row, split_stored};
+use crate::store::record::{Audience, Malformed, about, decode_json, known_message, raw_event, with_unknown};
+use crate::store::rows::{RowKey, RowTable, VersionRow, number_key, pair_of};
+use crate::store::tables::{AUDIENCE, LOG, each_row, row, split_stored};
 
 /// So near to the end it is cheaper to look at every record than to look for those of each conversation: a
 /// record costs about a microsecond, a conversation two.
@@ -65,36 +66,37 @@ impl Snapshot {
             let gseq = gseq.value();
             let split = split_stored(stored.value());
             let (audience, frame) = split.ok_or_else(|| StoreError::Content(format!("record {gseq} is cut short")))?;
-            let visible = match audience {
-                Audience::Site => true,
-                Audience::Account(account) => account == reader,
-                Audience::Conversation(id) => self.is_visible(&mut memberships, reader, id, (gseq, frame))?,
+            let event = match audience {
+                Audience::Site => Some(raw_event(frame)?),
+                Audience::Account(account) => (account == reader).then(|| raw_event(frame)).transpose()?,
+                Audience::Conversation(id) => match self.known_membership(&mut memberships, reader, id)? {
+                    Some(membership) => shown(&self.txn, membership, gseq, frame)?,
+                    None => None,
+                },
             };
-            if visible {
-                if !page.has_room_for(frame.len()) {
+            if let Some(event) = event {
+                if !page.has_room_for(event.get().len()) {
                     return Ok(SyncPage { events: page.items, next: last, has_more: true });
                 }
-                page.items.push(raw_event(frame)?);
+                page.items.push(event);
             }
             last = gseq;
         }
         Ok(SyncPage { events: page.items, next: end, has_more: false })
     }
 
-    fn is_visible(
+    /// What the reader is to a conversation, read once a page.
+    fn known_membership<'known>(
         &self,
-        memberships: &mut HashMap<ConversationId, Option<MembershipRow>>,
+        known: &'known mut HashMap<ConversationId, Option<MembershipRow>>,
         reader: AccountId,
         conversation: ConversationId,
-        (gseq, frame): (u64, &[u8]),
-    ) -> Result<bool, StoreError> {
-        let membership = match memberships.entry(conversation) {
+    ) -> Result<Option<&'known MembershipRow>, StoreError> {
+        Ok(match known.entry(conversation) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(self.membership(reader, conversation)?),
-        };
-        let Some(membership) = membership.as_ref().filter(|membership| membership.sees(gseq)) else { return Ok(false) };
-        // What happened to a message is for those who can see the message.
-        Ok(about(frame).is_none_or(|message| membership.sees(message)))
+        }
+        .as_ref())
     }
 
     /// Merges the reader's audiences, each of which is in order.
@@ -124,10 +126,11 @@ impl Snapshot {
             let mut last = after;
             while let Some(Reverse((gseq, stream))) = next.pop() {
                 let (entries, audience) = &mut streams[stream];
-                let (event, about) = stored_frame(&log, gseq, |frame| Ok((raw_event(frame)?, about(frame))))?;
-                // What happened to a message is for those who can see the message.
-                let membership = memberships.get(audience);
-                if about.zip(membership).is_none_or(|(message, membership)| membership.sees(message)) {
+                let event = stored_frame(&log, gseq, |frame| match memberships.get(audience) {
+                    Some(membership) => shown(txn, membership, gseq, frame),
+                    None => raw_event(frame).map(Some).map_err(corrupted),
+                })?;
+                if let Some(event) = event {
                     if !page.has_room_for(event.get().len()) {
                         return Ok(SyncPage { events: page.items, next: last, has_more: true });
                     }
@@ -141,6 +144,37 @@ impl Snapshot {
             Ok(SyncPage { events: page.items, next: end, has_more: false })
         })
     }
+}
+
+/// A record of a conversation as the reader's device gets it, if it may. What happened to a message is for those who can
+/// see the message.
+fn shown(
+    txn: &ReadTransaction,
+    membership: &MembershipRow,
+    gseq: u64,
+    frame: &[u8],
+) -> Result<Option<Box<RawValue>>, redb::Error> {
+    if !membership.sees(gseq) || about(frame).is_some_and(|message| !membership.sees(message)) {
+        return Ok(None);
+    }
+    let as_sent = if membership.is_current() { None } else { as_sent(txn, gseq, frame)? };
+    raw_event(as_sent.as_deref().unwrap_or(frame)).map(Some).map_err(corrupted)
+}
+
+/// A message as it was sent, where it reads otherwise now. Who has left gets it so: what happened to it until then
+/// follows in records of its own, and what happened later is nothing for them. A recall leaves nothing to give.
+fn as_sent(txn: &ReadTransaction, gseq: u64, frame: &[u8]) -> Result<Option<Bytes>, redb::Error> {
+    let Some(now) = known_message(frame).map_err(corrupted)? else { return Ok(None) };
+    if now.edited_ts.is_none() && now.reactions.is_empty() {
+        return Ok(None);
+    }
+    let mut first = Message { edited_ts: None, reactions: Vec::new(), ..now.clone() };
+    if now.edited_ts.is_some() {
+        let missing = || Malformed(format!("message {gseq} was edited and has no first version"));
+        let stored = row(txn, &RowKey::version(now.message_id, 1))?.ok_or_else(missing).map_err(corrupted)?;
+        first.body = decode_json::<VersionRow>("a version", &stored).map_err(corrupted)?.body;
+    }
+    with_unknown(gseq, frame, &now, first).map(Some).map_err(corrupted)
 }
 
 fn following(stream: &mut Range<'_, (u8, u64, u64), (u64, u64, bool)>) -> Result<Option<u64>, redb::StorageError> {
