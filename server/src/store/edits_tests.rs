@@ -4,11 +4,12 @@ use posthouse_protocol::{
     AccountId, ClientMsgId, ConversationId, HistoryAccess, MessageId, NewBody, SendResult, Title, Username,
 };
 use redb::Builder;
+use tokio::sync::mpsc::Receiver;
 
 use super::tables::{HOURS, META};
 use super::{
-    AccountAdd, DirectOpen, GroupCreate, GroupSettings, MemberRemove, MembersAdd, MessageAppend, MessageEdit,
-    MessageReact, MessageRecall, Origin, Refusal, Store, StoreParts, Write,
+    AccountAdd, Committed, DirectOpen, GroupCreate, GroupSettings, MemberRemove, MembersAdd, MessageAppend,
+    MessageEdit, MessageReact, MessageRecall, Origin, Published, Recipients, Refusal, Store, StoreParts, Write,
 };
 
 const ORIGIN: Origin = Origin(0);
@@ -98,6 +99,42 @@ async fn who_has_left_gets_what_was_said_as_it_was_then_and_nothing_of_what_happ
     let seen = synced(&store, ben).await;
     let now = seen.lines().find(|event| event.contains(r#""event":"message""#) && event.contains("after the stay"));
     assert!(now.expect("the message as it is").contains("early") && !seen.contains("as sent"), "{seen}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_is_told_to_those_members_who_see_the_message_also_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let StoreParts { store, mut published, ended, .. } = Store::open(folder.path()).expect("opens");
+    let (people, board) = group(&store).await;
+    let [anna, ben, carl] = people;
+    let early = send(&store, anna, board, "early").await;
+    let add = |members: &[AccountId]| MembersAdd { actor: anna, conversation_id: board, members: members.to_vec() };
+    let told = async |store: &Store, published: &mut Receiver<Committed<Published>>, message_id, text: &str| {
+        edit(store, anna, board, message_id, text).await;
+        loop {
+            let record = published.recv().await.expect("the store serves");
+            if String::from_utf8_lossy(&record.frame).contains("message_edited") {
+                let Recipients::Accounts(accounts) = &record.recipients else { panic!("not for everybody") };
+                return accounts.to_vec();
+            }
+        }
+    };
+    assert_eq!(told(&store, &mut published, early, "all are there").await, [anna, ben]);
+    write(&store, add(&[carl])).await;
+    let late = send(&store, anna, board, "late").await;
+    assert_eq!(told(&store, &mut published, early, "one came").await, [anna, ben]);
+    assert_eq!(told(&store, &mut published, late, "all are there").await, people);
+    store.stop().await;
+    ended.await.expect("told").expect("a clean end");
+    drop((store, published));
+
+    let StoreParts { store, mut published, .. } = Store::open(folder.path()).expect("opens again");
+    assert_eq!(told(&store, &mut published, early, "after a restart").await, [anna, ben]);
+    assert_eq!(told(&store, &mut published, late, "after a restart").await, people);
+    write(&store, MemberRemove { actor: anna, conversation_id: board, member: ben }).await;
+    write(&store, add(&[ben])).await;
+    assert_eq!(told(&store, &mut published, early, "one came back").await, [anna, ben]);
+    assert_eq!(told(&store, &mut published, late, "one came back").await, people);
 }
 
 #[tokio::test(flavor = "multi_thread")]

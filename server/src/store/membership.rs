@@ -71,7 +71,12 @@ impl MembershipRow {
 
     /// Whether the account is a member now.
     pub fn is_current(&self) -> bool {
-        self.intervals.last().is_some_and(|interval| interval.to.is_none())
+        self.current_from().is_some()
+    }
+
+    /// The record from which on a member sees everything.
+    pub fn current_from(&self) -> Option<u64> {
+        self.intervals.last().filter(|interval| interval.to.is_none()).map(|interval| interval.from)
     }
 
     /// Whether the account may see this record.

@@ -66,6 +66,7 @@ impl Write for Toggle {
             members.retain(|member| *member != account);
         } else {
             row.intervals.push(Interval { from: next, to: None });
+            state.all_see_from = next;
             members.push(account);
             members.sort_unstable();
         }

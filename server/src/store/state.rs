@@ -60,6 +60,9 @@ pub(super) struct Conversation {
     pub group: Option<Box<GroupState>>,
     /// Who is in it now, in ascending order; shared with what is on its way to them.
     pub members: Arc<[AccountId]>,
+    /// From this record on every member sees everything. It may be later than it could be: nobody looks again when
+    /// one goes.
+    pub all_see_from: u64,
     pub last_seq: u64,
     /// How many messages that count as unread it has had.
     pub last_counted: u64,
@@ -125,7 +128,7 @@ impl State {
         state.serving = ServingTime::after(number("served_ms")?);
         state.floor = number("floor")?;
         state.devices = Arc::new(DeviceIndex::new(state.serving));
-        let mut members: HashMap<ConversationId, Vec<AccountId>> = HashMap::new();
+        let mut members: HashMap<ConversationId, (Vec<AccountId>, u64)> = HashMap::new();
         let mut roles: Vec<(ConversationId, AccountId, MemberRole)> = Vec::new();
         each_row(&txn, RowTable::Account, b"", |_, value| state.load_account(value))?;
         each_row(&txn, RowTable::Device, b"", |key, value| state.load_device(key, value))?;
@@ -136,9 +139,11 @@ impl State {
         each_row(&txn, RowTable::Membership, b"", |key, value| {
             let (account, conversation) = pair_of(key)?;
             let row: MembershipRow = decode_json("a membership", value)?;
-            if row.is_current() {
+            if let Some(from) = row.current_from() {
+                let (members, all_see_from) = members.entry(ConversationId(conversation)).or_default();
                 // In the order of the accounts, as the keys are.
-                members.entry(ConversationId(conversation)).or_default().push(AccountId(account));
+                members.push(AccountId(account));
+                *all_see_from = from.max(*all_see_from);
                 if row.role != MemberRole::Member {
                     roles.push((ConversationId(conversation), AccountId(account), row.role));
                 }
@@ -148,8 +153,8 @@ impl State {
         each_row(&txn, RowTable::Conversation, b"", |key, value| {
             let conversation_id = ConversationId(number_of(key)?);
             let row: ConversationRow = decode_json("a conversation", value)?;
-            let members = members.remove(&conversation_id).unwrap_or_default();
-            state.add_conversation(conversation_id, &row, members.into());
+            let (members, all_see_from) = members.remove(&conversation_id).unwrap_or_default();
+            state.add_conversation(conversation_id, &row, members.into(), all_see_from);
             Ok::<_, StoreError>(())
         })?;
         for (conversation, account, role) in roles {
@@ -192,6 +197,7 @@ impl State {
         conversation_id: ConversationId,
         row: &ConversationRow,
         members: Arc<[AccountId]>,
+        all_see_from: u64,
     ) {
         if let Some([low, high]) = row.direct {
             self.direct.insert((low, high), conversation_id);
@@ -202,7 +208,8 @@ impl State {
             self.everybody = Some(conversation_id);
         }
         let kind = row.kind;
-        let conversation = Conversation { kind, group, members, last_seq: 0, last_counted: 0, last_ts: 0 };
+        let (last_seq, last_counted, last_ts) = (0, 0, 0);
+        let conversation = Conversation { kind, group, members, all_see_from, last_seq, last_counted, last_ts };
         self.conversations.insert(conversation_id, conversation);
     }
 

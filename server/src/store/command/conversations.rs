@@ -38,7 +38,7 @@ impl Write for DirectOpen {
         group.put(Row::json(RowKey::conversation(conversation_id), &row));
         let mut members = vec![low, high];
         members.dedup();
-        group.state.add_conversation(conversation_id, &row, [].into());
+        group.state.add_conversation(conversation_id, &row, [].into(), 0);
         group.enter(conversation_id, &members, &HashMap::new())?;
         Ok(Ok((conversation_id, Seq(0))))
     }

@@ -236,8 +236,11 @@ impl Group<'_> {
 
     /// The members who can see a message.
     fn who_sees(&mut self, conversation: ConversationId, message: MessageId) -> Result<Arc<[AccountId]>, StoreError> {
-        let members = self.state.conversations.get(&conversation).map(|found| Arc::clone(&found.members));
-        let members = members.unwrap_or_default();
+        let Some(found) = self.state.conversations.get(&conversation) else { return Ok(Arc::default()) };
+        let members = Arc::clone(&found.members);
+        if message.0 >= found.all_see_from {
+            return Ok(members);
+        }
         let mut readers = Vec::with_capacity(members.len());
         for member in members.iter() {
             if self.sees(*member, conversation, message.0)? {

@@ -273,7 +273,7 @@ impl Group<'_> {
             unknown: Unknown::new(),
         };
         self.put(Row::json(RowKey::conversation(conversation_id), &row));
-        self.state.add_conversation(conversation_id, &row, [].into());
+        self.state.add_conversation(conversation_id, &row, [].into(), 0);
         let all = [&[owner], members].concat();
         self.enter(conversation_id, &all, &HashMap::from([(owner, MemberRole::Owner)]))?;
         let members = self.accounts(members);
