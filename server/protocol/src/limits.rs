@@ -143,6 +143,12 @@ pub const ACCOUNT_REQUESTS_PER_S: u32 = 200;
 /// way on each of some 30 connections.
 pub const ACCOUNT_REQUESTS_BURST: u32 = 2_000;
 
+/// Changes of its profile that an account may make at once: each is kept, and told everybody.
+pub const PROFILE_CHANGES_BURST: u32 = 10;
+
+/// After that, one more in so many seconds: 500 people who do nothing else make two records in a second.
+pub const PROFILE_CHANGE_INTERVAL_S: u64 = 300;
+
 /// Requests in a second from one address by connections that have not connected yet. A connection's first one is
 /// free, so that a whole school behind one address can come back by its tokens; what is left is log-ins, which
 /// the box takes some 20 of in a second.

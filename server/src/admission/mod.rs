@@ -75,6 +75,7 @@ struct Inner {
     load: Load,
     wasted: Buckets<Address>,
     account_requests: Buckets<AccountId>,
+    profile_changes: Buckets<AccountId>,
     address_requests: Buckets<Address>,
     failures: Buckets<(Address, Username)>,
     account_failures: Buckets<Username>,
@@ -104,6 +105,10 @@ impl Admission {
             load: Load::default(),
             wasted: Buckets::new(Rate::per_second(limits::WASTED_CONNECTIONS_PER_S, limits::WASTED_CONNECTIONS_BURST)),
             account_requests: Buckets::new(Rate::per_second(requests_per_s, burst)),
+            profile_changes: Buckets::new(Rate::every(
+                limits::PROFILE_CHANGE_INTERVAL_S,
+                limits::PROFILE_CHANGES_BURST,
+            )),
             address_requests: Buckets::new(Rate::per_second(
                 limits::ADDRESS_REQUESTS_PER_S,
                 limits::ADDRESS_REQUESTS_BURST,
@@ -215,6 +220,15 @@ impl Visitor {
             None => address_requests.take(&self.address, now),
         };
         taken.map_err(|wait| rate_limited("too many requests", wait))
+    }
+
+    /// Counts a change of an account's profile, which everybody is told of.
+    ///
+    /// # Errors
+    /// `rate_limited`, with the time to wait.
+    pub fn profile_change(&self, account: AccountId, now: Instant) -> Result<(), ErrorBody> {
+        let taken = self.admission.inner.profile_changes.take(&account, now);
+        taken.map_err(|wait| rate_limited("too many changes of a profile", wait))
     }
 
     /// Whether a password of this name may be tried from this address.

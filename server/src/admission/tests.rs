@@ -101,6 +101,24 @@ fn requests_are_counted_by_account_and_before_that_by_address() {
 }
 
 #[test]
+fn changes_of_a_profile_are_counted_by_account_and_leave_its_other_requests_alone() {
+    let (admission, now) = (admission(10), Instant::now());
+    let [home, school] = [HOME, SCHOOL].map(|address| enter(&admission, address).expect("a place"));
+    let [anna, ben] = [1, 2].map(AccountId);
+    let change = |visitor: &Visitor, account, count: u32| {
+        (0..count).filter(|_| visitor.profile_change(account, now).is_ok()).count()
+    };
+    let burst = usize::try_from(limits::PROFILE_CHANGES_BURST).expect("it is small");
+    assert_eq!(change(&home, anna, 7) + change(&school, anna, 7), burst, "wherever its devices are");
+    assert_eq!(change(&home, ben, 1), 1);
+    let refused = home.profile_change(anna, now).expect_err("none is left");
+    assert!(refused.code == ErrorCode::RateLimited && refused.retryable, "{refused:?}");
+    assert!(home.request(Some(anna), now).is_ok());
+    let later = now + Duration::from_secs(limits::PROFILE_CHANGE_INTERVAL_S);
+    assert!(home.profile_change(anna, later).is_ok() && home.profile_change(anna, later).is_err());
+}
+
+#[test]
 fn wrong_passwords_are_bounded_by_name_and_address_and_hurt_nobody_else() {
     let (admission, now) = (admission(10), Instant::now());
     let [home, school] = [HOME, SCHOOL].map(|address| enter(&admission, address).expect("a place"));

@@ -1,5 +1,7 @@
 //! Accounts: who there is, and what administrators do with them.
 
+use std::time::Instant;
+
 use posthouse_protocol::{
     Account, AccountParams, AccountRole, AccountWithPassword, AccountsCreate, AccountsCreateParams, AccountsDepart,
     AccountsDisable, AccountsEnable, AccountsGet, AccountsGetParams, AccountsMe, AccountsReset, AccountsResetParams,
@@ -9,6 +11,7 @@ use posthouse_protocol::{
 
 use super::call::{Caller, Change, Read};
 use super::{Inner, Router, invalid, page_limit, refused, secret};
+use crate::admission::Visitor;
 use crate::store::{
     AccountAdd, AccountDepart, AccountDisable, AccountEnable, AccountRename, AccountReset, AccountRoleSet, By,
     Committed, NewAccount, Refusal,
@@ -43,6 +46,10 @@ impl Read for AccountsMe {
 }
 
 impl Change for AccountsUpdate {
+    fn admit(visitor: &Visitor, caller: Caller) -> Result<(), ErrorBody> {
+        visitor.profile_change(caller.account_id, Instant::now())
+    }
+
     async fn change(
         inner: &Inner,
         caller: Caller,

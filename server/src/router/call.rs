@@ -57,6 +57,11 @@ pub(super) trait Read: Method {
 
 /// A method that changes the store, at its own pace: it may look something up or hash a password before.
 pub(super) trait Change: Method {
+    /// Whether the caller may do it so often, where that is bounded beside the number of its requests.
+    fn admit(_visitor: &Visitor, _caller: Caller) -> Result<(), ErrorBody> {
+        Ok(())
+    }
+
     fn change(
         inner: &Inner,
         caller: Caller,
@@ -195,8 +200,11 @@ where
     where
         M::Result: Send,
     {
-        fn begin(self: Box<Self>, inner: Arc<Inner>, _wire: Wire) -> BoxFuture<'static, Completion> {
-            at_once(async move { M::change(&inner, self.0, self.1).await.map(Answer::committed) })
+        fn begin(self: Box<Self>, inner: Arc<Inner>, wire: Wire) -> BoxFuture<'static, Completion> {
+            at_once(async move {
+                M::admit(&wire.visitor, self.0)?;
+                M::change(&inner, self.0, self.1).await.map(Answer::committed)
+            })
         }
     }
     let make = |head: &RequestHead<'_>, caller| -> Result<Call, ErrorBody> {

@@ -9,7 +9,7 @@ use posthouse_e2e::http::{self, Answer};
 use posthouse_e2e::raw::{FIN, RawSocket, TEXT, frame};
 use posthouse_e2e::wait::within;
 use posthouse_e2e::{Device, PASSWORD, Server, Site};
-use posthouse_protocol::limits;
+use posthouse_protocol::{Event, limits};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -122,6 +122,28 @@ async fn wrong_passwords_are_bounded_and_only_for_the_name_that_they_were_tried_
     assert!(answer["result"]["token"].is_string(), "{answer}");
     let answer = socket.call(52, "login", login("nobody", "wrong horse")).await;
     assert_eq!(answer["error"]["code"], "login_failed", "names that don't exist are counted alike");
+    server.assert_undisturbed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_that_renames_itself_without_end_is_stopped_and_may_do_all_else() {
+    let (_site, server) = site_with(&[]);
+    let anna = Device::log_in(&server.url(), "anna").await;
+    let mut ben = Device::log_in(&server.url(), "ben").await;
+    let mut socket = RawSocket::open(server.address()).await;
+    socket.call(0, "connect", json!({ "token": anna.token })).await;
+    let most = u64::from(limits::PROFILE_CHANGES_BURST);
+    for number in 1..=most {
+        let answer = socket.call(number, "accounts.update", json!({ "display_name": format!("Anna {number}") })).await;
+        assert_eq!(answer["result"]["display_name"], format!("Anna {number}"), "{answer}");
+        assert!(matches!(ben.next_event().await, Event::AccountUpdated(_)), "everybody is told");
+    }
+    let answer = socket.call(90, "accounts.update", json!({ "display_name": "Anna once more" })).await;
+    assert!(
+        answer["error"]["code"] == "rate_limited" && answer["error"]["retry_after_ms"].as_u64() > Some(0),
+        "{answer}"
+    );
+    assert_eq!(socket.call(91, "accounts.me", json!({})).await["result"]["display_name"], format!("Anna {most}"));
     server.assert_undisturbed();
 }
 
