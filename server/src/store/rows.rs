@@ -320,7 +320,7 @@ impl RowKey {
     }
 
     pub fn mention(conversation: ConversationId, account: AccountId, seq: Seq) -> Self {
-        Self::new(RowTable::Mention, [mention_key(conversation, account).as_slice(), &number_key(seq.0)].concat())
+        Self::new(RowTable::Mention, [pair_key(conversation.0, account.0).as_slice(), &number_key(seq.0)].concat())
     }
 
     pub fn preferences(account: AccountId, conversation: ConversationId) -> Self {
@@ -361,11 +361,6 @@ impl Row {
 /// Numbers as keys: big-endian, so that their order as bytes is theirs as numbers.
 pub(super) fn number_key(number: u64) -> [u8; 8] {
     number.to_be_bytes()
-}
-
-/// With what the keys of an account's mentions in a conversation begin.
-pub(super) fn mention_key(conversation: ConversationId, account: AccountId) -> [u8; 16] {
-    pair_key(conversation.0, account.0)
 }
 
 /// Names have no zero byte, so that the order of the keys is that of the names.

@@ -6,8 +6,8 @@ use super::Snapshot;
 use super::messages::Records;
 use crate::store::StoreError;
 use crate::store::membership::MembershipRow;
-use crate::store::rows::{MarkRow, RowKey, RowTable, mention_key, number_key, number_of, pair_of};
-use crate::store::tables::{each_row, row};
+use crate::store::rows::{MarkRow, RowKey, RowTable, number_key, pair_of};
+use crate::store::tables::{ROWS, each_row, row};
 
 impl Snapshot {
     /// What a member has not read; `None` where the account is none.
@@ -107,17 +107,19 @@ impl Snapshot {
 
     /// How many messages behind `read` mention the account, by itself or with all.
     fn mentions(&self, account: AccountId, conversation: ConversationId, read: u64) -> Result<u64, StoreError> {
-        let mut seqs = std::collections::BTreeSet::new();
-        for called in [account, AccountId(0)] {
-            let prefix = mention_key(conversation, called);
-            each_row(&self.txn, RowTable::Mention, &prefix, |key, _| {
-                let seq = number_of(&key[prefix.len()..])?;
-                if seq > read && seqs.len() < limits::MENTIONS_COUNTED_MAX {
-                    seqs.insert(seq);
+        self.read(|txn| {
+            let rows = txn.open_table(ROWS)?;
+            // The `seq` ends a key: one that is in both is counted once.
+            let mut seqs = std::collections::BTreeSet::new();
+            for called in [account, AccountId(0)] {
+                let [first, last] =
+                    [read.saturating_add(1), u64::MAX].map(|seq| RowKey::mention(conversation, called, Seq(seq)).key);
+                let table = RowTable::Mention as u8;
+                for row in rows.range((table, &*first)..=(table, &*last))?.take(limits::MENTIONS_COUNTED_MAX) {
+                    seqs.insert(row?.0.value().1[first.len() - size_of::<u64>()..].to_vec());
                 }
-                Ok::<_, StoreError>(())
-            })?;
-        }
-        Ok(seqs.len() as u64)
+            }
+            Ok(seqs.len().min(limits::MENTIONS_COUNTED_MAX) as u64)
+        })
     }
 }
