@@ -1,14 +1,15 @@
 //! Receipts: gathered in memory, written as one command a flush, and told once a conversation and flush.
 //!
-//! What is gathered and not yet written is lost with the server: the client says it again with its next receipt.
+//! What is gathered and not yet written is lost with the server: the client says it again with its next receipt. What
+//! moves nothing, as clients say it again after each reconnect, is neither written nor told.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use posthouse_protocol::{
-    AccountId, ConversationId, Empty, ErrorBody, Event, Push, Receipt, ReceiptParams, Receipts, ReceiptsGet,
-    ReceiptsGetParams,
+    AccountId, ConversationId, Empty, ErrorBody, Event, Mark, Push, Receipt, ReceiptParams, Receipts, ReceiptsGet,
+    ReceiptsGetParams, Seq,
 };
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -20,36 +21,57 @@ use crate::store::{MarksMove, Refusal, Snapshot, Step, StoreError};
 /// For so long receipts are gathered.
 const GATHER: Duration = Duration::from_millis(500);
 
-/// What has come since the last flush: the member → (read, delivered).
+type Member = (AccountId, ConversationId);
+
+/// What has come since the last flush.
 #[derive(Default)]
 pub(super) struct Gathered {
-    steps: Mutex<HashMap<(AccountId, ConversationId), (u64, u64)>>,
+    steps: Mutex<HashMap<Member, Gathering>>,
     some: Notify,
 }
 
+/// A member's way since the last flush: how far it was, and how far it is to come, or 0 where it stays.
+#[derive(Clone, Copy)]
+struct Gathering {
+    from: Mark,
+    read: u64,
+    delivered: u64,
+}
+
 impl Gathered {
-    /// Keeps the furthest.
-    fn add(&self, member: (AccountId, ConversationId), read: u64, delivered: u64) {
+    /// Keeps the furthest of what lies ahead of `from`; `last` is the newest message, so far as it is known.
+    fn add(&self, member: Member, from: Mark, last: Seq, params: &ReceiptParams) {
+        let ahead = |to: Seq, from: Seq| if to.min(last) > from { to.0 } else { 0 };
+        let read = params.read.unwrap_or(Seq(0));
+        let delivered = params.delivered.unwrap_or(Seq(0)).max(read);
+        let (read, delivered) = (ahead(read, from.read), ahead(delivered, from.delivered));
+        if read == 0 && delivered == 0 {
+            return;
+        }
         let mut steps = self.lock();
-        let step = steps.entry(member).or_default();
-        *step = (step.0.max(read), step.1.max(delivered));
+        let step = steps.entry(member).or_insert(Gathering { from, read, delivered });
+        (step.read, step.delivered) = (step.read.max(read), step.delivered.max(delivered));
         drop(steps);
         self.some.notify_one();
     }
 
-    /// Whether the member was found to be one since the last flush.
-    fn has(&self, member: (AccountId, ConversationId)) -> bool {
-        self.lock().contains_key(&member)
+    /// How far the member was, where it was found to be one since the last flush.
+    fn known(&self, member: Member) -> Option<Mark> {
+        self.lock().get(&member).map(|step| step.from)
     }
 
     fn take(&self) -> Vec<Step> {
         let steps = std::mem::take(&mut *self.lock());
-        let step =
-            |((account_id, conversation_id), (read, delivered))| Step { account_id, conversation_id, read, delivered };
+        let step = |((account_id, conversation_id), Gathering { read, delivered, .. })| Step {
+            account_id,
+            conversation_id,
+            read,
+            delivered,
+        };
         steps.into_iter().map(step).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(AccountId, ConversationId), (u64, u64)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Member, Gathering>> {
         // Every change under the lock leaves the map whole, so that a panic elsewhere does not matter.
         self.steps.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -59,18 +81,19 @@ impl Read for Receipt {
     type Answer = Empty;
 
     async fn read(inner: &Inner, caller: Caller, params: ReceiptParams) -> Result<Empty, ErrorBody> {
-        let ReceiptParams { conversation_id, read, delivered } = params;
-        if read.is_none() && delivered.is_none() {
+        if params.read.is_none() && params.delivered.is_none() {
             return Err(invalid("read, delivered: one of them at least"));
         }
-        let member = (caller.account_id, conversation_id);
-        if !inner.receipts.has(member) {
-            let found = inner.read(move |snapshot| snapshot.is_member(member.0, member.1)).await?;
-            if !found {
-                return Err(refused(Refusal::NoSuchConversation));
+        let member = (caller.account_id, params.conversation_id);
+        let (from, last) = match inner.receipts.known(member) {
+            // There may be newer messages than when that was read.
+            Some(from) => (from, Seq(u64::MAX)),
+            None => {
+                let found = inner.read(move |snapshot| snapshot.mark_of(member.0, member.1)).await?;
+                found.ok_or_else(|| refused(Refusal::NoSuchConversation))?
             }
-        }
-        inner.receipts.add(member, read.map_or(0, |seq| seq.0), delivered.map_or(0, |seq| seq.0));
+        };
+        inner.receipts.add(member, from, last, &params);
         Ok(Empty {})
     }
 }

@@ -41,7 +41,7 @@ async fn unread_and_mentions_are_counted_alike_on_every_device_and_survive_a_cra
     let mut phone = Device::connect(&server.url(), phone.token.clone()).await;
     assert_eq!((counts(&ben, conversation).await, counts(&anna, conversation).await), ((2, 1), (0, 0)));
     read(&ben, conversation, 1).await;
-    assert_eq!(next_read_state(&mut phone).await, state);
+    assert_eq!(counts(&ben, conversation).await, (2, 1));
     // Beyond the newest message there is nothing to read.
     read(&ben, conversation, u64::MAX).await;
     assert_eq!(next_read_state(&mut phone).await, ReadState { read: Seq(4), unread: 0, mentions: 0, ..state });
@@ -94,6 +94,39 @@ async fn many_receipts_are_told_as_one_and_say_how_far_each_member_is() {
     let nowhere = ReceiptParams { conversation_id: ConversationId(99), ..params };
     assert_eq!(stranger, refusal(carl.client.call::<Receipt>(&nowhere).await));
     assert_eq!(stranger.code, ErrorCode::NotFound);
+    server.assert_undisturbed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_that_move_nothing_are_told_to_nobody() {
+    let (_site, server) = Site::with_accounts(&["anna", "ben"]);
+    let mut anna = Device::log_in(&server.url(), "anna").await;
+    let ben = Device::log_in(&server.url(), "ben").await;
+    let mut phone = Device::log_in(&server.url(), "ben").await;
+    let conversation = anna.direct("ben").await;
+    // Behind the other one, so that it is told behind it.
+    let board = group(&anna, &["ben"]).await;
+    assert!(board > conversation);
+    for conversation in [conversation, board] {
+        anna.send(conversation, "hello").await;
+    }
+    read(&ben, conversation, 1).await;
+    assert_eq!(next_receipts(&mut anna).await.conversation_id, conversation);
+    assert_eq!(next_read_state(&mut phone).await.conversation_id, conversation);
+    // What was told is written: from here on these say nothing new.
+    read(&ben, conversation, 1).await;
+    read(&ben, conversation, u64::MAX).await;
+    deliver(&ben, conversation, 1).await;
+    read(&ben, board, 2).await;
+    assert_eq!(next_receipts(&mut anna).await.conversation_id, board);
+    assert_eq!(next_read_state(&mut phone).await.conversation_id, board);
+    // That it has got it is known, that it has read it is news.
+    anna.send(conversation, "once more").await;
+    deliver(&ben, conversation, 2).await;
+    assert_eq!(next_receipts(&mut anna).await.conversation_id, conversation);
+    read(&ben, conversation, 2).await;
+    let mark = Mark { account_id: ben.account.account_id, read: Seq(2), delivered: Seq(2) };
+    assert_eq!(next_receipts(&mut anna).await.marks, [mark]);
     server.assert_undisturbed();
 }
 

@@ -26,7 +26,7 @@ impl Snapshot {
         conversation_id: ConversationId,
         membership: &MembershipRow,
     ) -> Result<ReadState, StoreError> {
-        let read = self.mark(account_id, conversation_id)?.read;
+        let read = self.mark(account_id, conversation_id)?.read.0;
         let nothing = ReadState { conversation_id, read: Seq(read), unread: 0, mentions: 0 };
         if read >= self.head(conversation_id)?.0 {
             return Ok(nothing);
@@ -44,6 +44,19 @@ impl Snapshot {
         })?;
         let mentions = self.mentions(account_id, conversation_id, read)?;
         Ok(ReadState { unread, mentions: mentions.min(unread), ..nothing })
+    }
+
+    /// How far a member has come, and the number of the newest message; `None` where the account is none.
+    pub fn mark_of(
+        &self,
+        account_id: AccountId,
+        conversation_id: ConversationId,
+    ) -> Result<Option<(Mark, Seq)>, StoreError> {
+        if !self.is_member(account_id, conversation_id)? {
+            return Ok(None);
+        }
+        let (last, _) = self.head(conversation_id)?;
+        Ok(Some((self.mark(account_id, conversation_id)?, Seq(last))))
     }
 
     /// How far the members have come, for one of them.
@@ -64,9 +77,8 @@ impl Snapshot {
     ) -> Result<Receipts, StoreError> {
         let mut receipts = Receipts { conversation_id, marks: Vec::new(), counts: None };
         if members.len() <= limits::RECEIPT_MEMBERS_MAX {
-            for account_id in of.iter().copied() {
-                let MarkRow { read, delivered } = self.mark(account_id, conversation_id)?;
-                receipts.marks.push(Mark { account_id, read: Seq(read), delivered: Seq(delivered) });
+            for account_id in of {
+                receipts.marks.push(self.mark(*account_id, conversation_id)?);
             }
             return Ok(receipts);
         }
@@ -100,9 +112,10 @@ impl Snapshot {
         Ok(found.map_or(Ok((0, 0)), |found| pair_of(&found))?.1)
     }
 
-    fn mark(&self, account: AccountId, conversation: ConversationId) -> Result<MarkRow, StoreError> {
-        let found = row(&self.txn, &RowKey::mark(conversation, account))?;
-        Ok(found.map_or(Ok(MarkRow::default()), |found| MarkRow::from_bytes(&found))?)
+    fn mark(&self, account_id: AccountId, conversation: ConversationId) -> Result<Mark, StoreError> {
+        let found = row(&self.txn, &RowKey::mark(conversation, account_id))?;
+        let MarkRow { read, delivered } = found.map_or(Ok(MarkRow::default()), |found| MarkRow::from_bytes(&found))?;
+        Ok(Mark { account_id, read: Seq(read), delivered: Seq(delivered) })
     }
 
     /// How many messages behind `read` mention the account, by itself or with all.
