@@ -71,6 +71,7 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     let signing_out = tokio::spawn(router.clone().close_signed_out(signed_out));
     let receipts = tokio::spawn(router.clone().flush_receipts());
     let presence = tokio::spawn(router.clone().tell_presence());
+    let uses = tokio::spawn(router.clone().note_uses());
     let (shutdown, stopping) = shutdown::channel();
     let admin = admin::bind(&config.admin_socket)?;
     let reach = Reach { router: router.clone(), certificates: tls.own.clone() };
@@ -102,6 +103,7 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     watch.abort();
     receipts.abort();
     presence.abort();
+    uses.abort();
     fan_out.abort();
     signing_out.abort();
     stored(end)

@@ -1,6 +1,6 @@
 //! Devices: listing them, signing them out; passwords.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use posthouse_protocol::{
     AccountId, AccountParams, AccountStatus, AccountsDevices, AccountsSignOut, DevicesList, DevicesListResult,
@@ -9,8 +9,11 @@ use posthouse_protocol::{
 };
 
 use super::call::{Answer, Caller, Change, Open, Outcome, Read, Wire};
-use super::{Inner, invalid, refused};
-use crate::store::{self, Committed, PasswordSet, Refusal, Revoked};
+use super::{Inner, Router, invalid, refused, store_failed};
+use crate::store::{self, Committed, DevicesUsed, PasswordSet, Refusal, Revoked, StoreError};
+
+/// So often it is looked which devices are in use: often enough that a run of the server too short for it is no rule.
+const USES_NOTED_EVERY: Duration = Duration::from_secs(600);
 
 impl Read for DevicesList {
     type Answer = DevicesListResult;
@@ -81,7 +84,34 @@ impl Open for PasswordChange {
     }
 }
 
+impl Router {
+    /// Notes which devices are in use, until the store ends: one that stays connected must not expire, and no connection
+    /// costs a write of its own.
+    pub async fn note_uses(self) {
+        loop {
+            tokio::time::sleep(USES_NOTED_EVERY).await;
+            if let Err(error) = self.inner.note_uses().await {
+                // That the store has stopped is no failure.
+                if !matches!(error, StoreError::Stopped) {
+                    store_failed(&error);
+                }
+                return;
+            }
+        }
+    }
+}
+
 impl Inner {
+    async fn note_uses(&self) -> Result<(), StoreError> {
+        let devices = self.store.devices();
+        devices.note_use(self.registry.sessions());
+        for some in devices.unwritten_uses().chunks(DevicesUsed::LEN_MAX) {
+            // It is refused to nobody.
+            let _ = self.store.write(DevicesUsed { devices: some.to_vec() }).await?;
+        }
+        Ok(())
+    }
+
     async fn devices(&self, account_id: AccountId) -> Result<DevicesListResult, ErrorBody> {
         let hashes = self.store.devices().of_account(account_id);
         let devices = self.read(move |snapshot| snapshot.devices(account_id, &hashes)).await?;
@@ -117,5 +147,76 @@ impl Inner {
             return Err(ErrorBody::new(ErrorCode::LoginFailed, "user name and password don't match"));
         };
         if account.status == AccountStatus::Active { Ok(account) } else { Err(refused(Refusal::AccountDisabled)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use posthouse_protocol::DeviceId;
+    use redb::{Builder, TableDefinition};
+
+    use super::*;
+    use crate::router::outbox;
+    use crate::store::{AccountAdd, DeviceAdd, FoundDevice, Origin, Store, StoreParts};
+
+    const TOKENS: [store::TokenHash; 3] = [[1; 32], [2; 32], [3; 32]];
+
+    /// The store, after servers have run for so many days.
+    fn after(folder: &Path, days: u64) -> StoreParts {
+        let database = Builder::new().open(folder.join(store::FILE_NAME)).expect("opens");
+        let txn = database.begin_write().expect("a transaction");
+        let meta: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+        txn.open_table(meta).expect("the table").insert("served_ms", days * 86_400_000).expect("written");
+        txn.commit().expect("committed");
+        drop(database);
+        Store::open(folder).expect("opens again")
+    }
+
+    async fn stop(store: Store, ended: tokio::sync::oneshot::Receiver<Result<(), StoreError>>) {
+        store.stop().await;
+        drop(store);
+        ended.await.expect("told").expect("a clean end");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_device_that_was_connected_until_now_does_not_expire() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let StoreParts { store, ended, .. } = Store::open(folder.path()).expect("opens");
+        let username = Username::new("anna").expect("a name");
+        let anna = store.write(AccountAdd::by_machine(username, "hash".to_owned())).await.expect("stored");
+        let account_id = anna.expect("made").account_id;
+        for token_hash in TOKENS {
+            let (password_hash, name) = ("hash".to_owned(), "a device".to_owned());
+            let add = DeviceAdd { account_id, password_hash, token_hash, name };
+            store.write(add).await.expect("stored").expect("made");
+        }
+        stop(store, ended).await;
+
+        // Two of them connect on the 80th day; one goes again.
+        let StoreParts { store, ended, last_gseq, .. } = after(folder.path(), 80);
+        let router = Router::new(store.clone(), last_gseq);
+        for (number, token_hash) in (1..).zip(&TOKENS[..2]) {
+            let FoundDevice { device_id, .. } = store.devices().find(token_hash).expect("it is valid");
+            router.inner.registry.add(account_id, device_id, Origin(number), outbox().0);
+        }
+        router.disconnect(Origin(2));
+        router.inner.note_uses().await.expect("written");
+        stop(store, ended).await;
+        drop(router);
+
+        // The other one stays for another 80 days.
+        let StoreParts { store, ended, last_gseq, .. } = after(folder.path(), 160);
+        assert!(store.devices().find(&TOKENS[2]).is_none(), "it was never used");
+        let router = Router::new(store.clone(), last_gseq);
+        let device_id = DeviceId(u64::from_be_bytes([1; 8]) >> 11);
+        router.inner.registry.add(account_id, device_id, Origin(1), outbox().0);
+        router.inner.note_uses().await.expect("written");
+        stop(store, ended).await;
+        drop(router);
+        let StoreParts { store, .. } = after(folder.path(), 240);
+        assert!(store.devices().find(&TOKENS[0]).is_some(), "it was there all the time");
+        assert!(store.devices().find(&TOKENS[1]).is_none(), "it has not come for 160 days");
     }
 }

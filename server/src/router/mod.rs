@@ -98,6 +98,7 @@ impl Router {
 
     /// Forgets a session; its events go to nobody from here on.
     pub fn disconnect(&self, origin: Origin) {
+        self.inner.store.devices().note_use(self.inner.registry.session(origin));
         if let Some(account_id) = self.inner.registry.remove(origin) {
             self.inner.presences.add(account_id);
         }

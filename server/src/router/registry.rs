@@ -84,9 +84,19 @@ impl Registry {
         }
     }
 
+    /// Whose a session is, and the device that it is of.
+    pub fn session(&self, origin: Origin) -> Option<(AccountId, DeviceId)> {
+        self.lock().devices.get(&origin).copied()
+    }
+
     /// The device that a session is of.
     pub fn device(&self, origin: Origin) -> Option<DeviceId> {
-        self.lock().devices.get(&origin).map(|(_, device_id)| *device_id)
+        self.session(origin).map(|(_, device_id)| device_id)
+    }
+
+    /// All that are connected.
+    pub fn sessions(&self) -> Vec<(AccountId, DeviceId)> {
+        self.lock().devices.values().copied().collect()
     }
 
     /// Ends the sessions of devices whose tokens are void.

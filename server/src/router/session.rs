@@ -7,7 +7,7 @@ use posthouse_protocol::{
 
 use super::call::{Answer, Caller, Open, Outcome, Read, Wire};
 use super::{Inner, invalid, page_limit, secret};
-use crate::store::{AccountRow, DeviceAdd, DeviceUsed, FoundDevice, cursor, gseq};
+use crate::store::{AccountRow, DeviceAdd, FoundDevice, cursor, gseq};
 
 impl Open for Ping {
     async fn open(_inner: &Inner, _wire: Wire, _params: Empty) -> Outcome {
@@ -46,8 +46,7 @@ impl Open for Connect {
         let ConnectParams { token, resume } = params;
         let token_hash = secret::token_hash(&token);
         let invalid_token = || ErrorBody::new(ErrorCode::TokenInvalid, "log in again");
-        let FoundDevice { account, device_id, is_use_due } =
-            inner.store.devices().find(&token_hash).ok_or_else(invalid_token)?;
+        let FoundDevice { account, device_id } = inner.store.devices().find(&token_hash).ok_or_else(invalid_token)?;
         // Events come from right behind this record on; whoever syncs up to it sees everything once.
         let last = inner.registry.add(account.account_id, device_id, wire.origin, wire.outbox);
         // Who signs a device out makes its token void first and closes its connections then: either this second look
@@ -55,10 +54,6 @@ impl Open for Connect {
         if inner.store.devices().find(&token_hash).is_none() {
             inner.registry.remove(wire.origin);
             return Err(invalid_token());
-        }
-        if is_use_due {
-            // Nobody waits for it, and where it fails the next connection is due again only a day later.
-            drop(inner.store.submit(DeviceUsed { token_hash }).await);
         }
         let floor = inner.store.floor();
         let epoch = inner.store.epoch();

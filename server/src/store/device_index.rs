@@ -15,7 +15,8 @@ pub type TokenHash = [u8; 32];
 
 const HOUR_S: u64 = 3_600;
 
-/// A device's last use is written again when the one that is known is so old.
+/// A device's last use is written again when it is so much later than what is written: of a card's life, each small write
+/// takes more than its share.
 const USE_WRITTEN_EVERY_H: u64 = 24;
 
 const KEPT_H: u64 = limits::DEVICE_KEPT_DAYS * 24;
@@ -73,8 +74,9 @@ struct Inner {
 
 struct Known {
     account_id: AccountId,
-    /// In hours of serving.
+    /// In hours of serving, as `written`, which is what the database has.
     used: AtomicU64,
+    written: AtomicU64,
 }
 
 struct OfAccount {
@@ -89,8 +91,6 @@ pub struct FoundDevice {
     pub account: Account,
     /// Which.
     pub device_id: DeviceId,
-    /// Whether its last use is to be written.
-    pub is_use_due: bool,
 }
 
 impl DeviceIndex {
@@ -104,16 +104,39 @@ impl DeviceIndex {
         self.serving.seconds()
     }
 
-    /// The device with this token, if it is valid.
+    /// The device with this token, if it is valid. That is a use of it.
     pub fn find(&self, token_hash: &TokenHash) -> Option<FoundDevice> {
         let hour = self.serving.hours();
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         let known = inner.devices.get(token_hash).filter(|known| !known.is_expired(hour))?;
         let account = inner.accounts.get(&known.account_id)?.account.clone();
-        // Whoever finds it due writes it; the next one finds it used.
-        let is_due = |used: u64| (used + USE_WRITTEN_EVERY_H <= hour).then_some(hour);
-        let is_use_due = known.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).is_ok();
-        Some(FoundDevice { account, device_id: device_id(token_hash), is_use_due })
+        known.used.fetch_max(hour, Ordering::Relaxed);
+        Some(FoundDevice { account, device_id: device_id(token_hash) })
+    }
+
+    /// These devices are in use.
+    pub fn note_use(&self, devices: impl IntoIterator<Item = (AccountId, DeviceId)>) {
+        let hour = self.serving.hours();
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        for (account_id, device) in devices {
+            let of_account = inner.accounts.get(&account_id).into_iter().flat_map(|of| &of.devices);
+            let hash = of_account.filter(|hash| device_id(hash) == device);
+            for known in hash.filter_map(|hash| inner.devices.get(hash)) {
+                known.used.fetch_max(hour, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Devices whose last use is to be written, and in which hour that was. Whoever asks writes it: the next one finds it
+    /// written.
+    pub fn unwritten_uses(&self) -> Vec<(TokenHash, u64)> {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        let due = inner.devices.iter().filter_map(|(hash, known)| {
+            let used = known.used.load(Ordering::Relaxed);
+            let is_due = |written: u64| (written + USE_WRITTEN_EVERY_H <= used).then_some(used);
+            known.written.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_due).ok().map(|_| (*hash, used))
+        });
+        due.collect()
     }
 
     /// The account's devices, in the order of their log-ins.
@@ -141,7 +164,8 @@ impl DeviceIndex {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         let new = || OfAccount { account: account.clone(), devices: Vec::new() };
         inner.accounts.entry(account.account_id).or_insert_with(new).devices.push(token_hash);
-        let known = Known { account_id: account.account_id, used: AtomicU64::new(used) };
+        let [used, written] = [used, used].map(AtomicU64::new);
+        let known = Known { account_id: account.account_id, used, written };
         inner.devices.insert(token_hash, known);
     }
 
@@ -194,9 +218,26 @@ mod tests {
         }
         assert!(index.find(&[1; 32]).is_none(), "expired");
         assert!(index.find(&[9; 32]).is_none(), "unknown");
-        let due = |token| index.find(&[token; 32]).expect("valid").is_use_due;
-        assert_eq!([due(2), due(2), due(3), due(4)], [true, false, true, false]);
+        assert_eq!(index.unwritten_uses(), [], "known, but not used since");
+        for token in [2, 3, 4] {
+            assert!(index.find(&[token; 32]).is_some(), "valid");
+        }
+        let mut due = index.unwritten_uses();
+        due.sort_unstable();
+        assert_eq!(due, [([2; 32], KEPT_H + 30), ([3; 32], KEPT_H + 30)]);
+        assert_eq!(index.unwritten_uses(), [], "written");
         assert_eq!(index.to_make_room(AccountId(1)), [[1; 32]]);
+    }
+
+    #[test]
+    fn a_connected_device_is_in_use_and_others_of_its_account_are_not() {
+        let index = after(100);
+        for token in [1, 2] {
+            index.insert([token; 32], &anna(), 10);
+        }
+        let connected = device_id(&[1; 32]);
+        index.note_use([(AccountId(1), connected), (AccountId(1), DeviceId(7)), (AccountId(9), connected)]);
+        assert_eq!(index.unwritten_uses(), [([1; 32], 100)]);
     }
 
     #[test]

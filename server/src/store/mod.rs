@@ -44,7 +44,7 @@ use tokio::sync::{mpsc, oneshot};
 use command::GroupsLeave;
 pub use command::{
     AccountAdd, AccountDepart, AccountDisable, AccountEnable, AccountImport, AccountRename, AccountReset,
-    AccountRoleSet, By, DeviceAdd, DeviceUsed, DevicesRevoke, DirectOpen, EverybodyFill, EverybodyOpen, GroupCreate,
+    AccountRoleSet, By, DeviceAdd, DevicesRevoke, DevicesUsed, DirectOpen, EverybodyFill, EverybodyOpen, GroupCreate,
     GroupLeave, GroupRole, GroupUpdate, InviteAccept, InviteAdd, InviteRevoke, MarksMove, MemberRemove, MembersAdd,
     MessageAppend, MessageEdit, MessageReact, MessageRecall, NewAccount, PasswordSet, PreferencesSet, Refusal,
     RetentionSet, Revoked, Step, Write,

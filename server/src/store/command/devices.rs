@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use posthouse_protocol::{Account, AccountId, DeviceId};
+use posthouse_protocol::{Account, AccountId, DeviceId, TimestampMs};
 
 use super::{Decision, Group, Refusal, Write};
 use crate::store::authority;
 use crate::store::device_index::{SignedOut, TokenHash, device_id};
 use crate::store::record::decode_json;
 use crate::store::rows::{DeviceRow, Row, RowKey, Unknown};
+
+const HOUR_MS: u64 = 3_600_000;
 
 /// Makes a device: a log-in.
 pub struct DeviceAdd {
@@ -35,21 +37,28 @@ impl Write for DeviceAdd {
     }
 }
 
-/// Notes that a device is in use.
-pub struct DeviceUsed {
-    /// Which.
-    pub token_hash: TokenHash,
+/// Notes when devices were used last; those that are signed out meanwhile are passed over.
+pub struct DevicesUsed {
+    /// Which, and in which hour of serving; at most [`DevicesUsed::LEN_MAX`].
+    pub devices: Vec<(TokenHash, u64)>,
 }
 
-impl Write for DeviceUsed {
+impl DevicesUsed {
+    /// So many rows fit into a group of the log.
+    pub const LEN_MAX: usize = 500;
+}
+
+impl Write for DevicesUsed {
     type Output = ();
 
     fn decide(self, group: &mut Group<'_>) -> Decision<()> {
-        let key = RowKey::device(&self.token_hash);
-        if let Some(found) = group.overlay.row(&key)? {
+        let hour = group.state.serving.hours();
+        for (token_hash, used_hour) in self.devices {
+            let key = RowKey::device(&token_hash);
+            let Some(found) = group.overlay.row(&key)? else { continue };
             let mut row: DeviceRow = decode_json("a device", &found)?;
-            row.used = group.now;
-            row.used_hour = group.state.serving.hours();
+            row.used = TimestampMs(group.now.0.saturating_sub(hour.saturating_sub(used_hour) * HOUR_MS));
+            row.used_hour = used_hour;
             group.put(Row::json(key, &row));
         }
         Ok(Ok(()))

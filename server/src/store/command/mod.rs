@@ -31,7 +31,7 @@ pub use accounts::{
     NewAccount, PasswordSet,
 };
 pub use conversations::DirectOpen;
-pub use devices::{DeviceAdd, DeviceUsed, DevicesRevoke, Revoked};
+pub use devices::{DeviceAdd, DevicesRevoke, DevicesUsed, Revoked};
 pub use edits::{MessageEdit, MessageReact, MessageRecall};
 #[cfg(test)]
 pub use groups::GroupsLeave;
