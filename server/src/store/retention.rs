@@ -90,7 +90,12 @@ fn forget(tables: &mut Tables<'_>, message: &Message) -> Result<(), redb::Error>
         tables.rows.remove((key.table as u8, &*key.key))?;
     }
     if let Some(name) = &message.client_msg_id {
-        tables.sent.remove((message.sender.account_id.0, name.as_str()))?;
+        let name = (message.sender.account_id.0, name.as_str());
+        // After its seven days the name may have been given to another message.
+        let stands_for = tables.sent.get(name)?.map(|sent| sent.value().0);
+        if stands_for == Some(message.message_id.0) {
+            tables.sent.remove(name)?;
+        }
     }
     Ok(())
 }

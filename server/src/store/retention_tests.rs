@@ -173,3 +173,18 @@ async fn where_nothing_is_left_a_conversation_goes_on_and_no_number_comes_twice(
     assert_eq!(site.seen_by_ben().await, (vec!["new".to_owned()], 1, 1));
     drop(site.folder);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_stands_for_a_newer_message_outlives_the_older_one() {
+    let site = Site::new().await;
+    let old = site.send("again").await;
+    write(&site.store, RetentionSet { days: Some(30) }).await;
+    // Seven days later the name is forgotten, and the message is there.
+    let site = site.after(10, &[(0, old.message_id)]).await;
+    assert_eq!(site.hangs_on_messages().await.1, 0);
+    let new = site.send("again").await;
+    assert_ne!(new.message_id, old.message_id);
+    let site = site.after(40, &[(35, old.message_id)]).await;
+    assert_eq!(site.store.floor(), old.message_id.0);
+    assert_eq!(site.send("again").await.message_id, new.message_id, "a retry is recognised");
+}
