@@ -8,8 +8,8 @@ use super::crash_tests::Random;
 use super::model_tests::{ACCOUNTS, Known, Model, index, pick};
 use super::record::Audience;
 use super::{
-    AccountAdd, EverybodyFill, EverybodyOpen, GroupCreate, GroupLeave, GroupRole, GroupSettings, GroupUpdate,
-    GroupsLeave, MemberRemove, MembersAdd, Refusal, Store, StoreParts, Write,
+    AccountAdd, AccountDepart, EverybodyFill, EverybodyOpen, GroupCreate, GroupLeave, GroupRole, GroupSettings,
+    GroupUpdate, GroupsLeave, MemberRemove, MembersAdd, Refusal, Store, StoreParts, Write,
 };
 
 /// So many that commands meet the same ones again.
@@ -321,5 +321,41 @@ async fn who_departs_leaves_every_group_and_owns_none() {
         [None, Some(MemberRole::Owner), Some(MemberRole::Member)],
     ]) {
         assert_eq!([role(anna, group).await, role(ben, group).await, role(carl, group).await], roles, "{group}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_group_for_everybody_has_an_owner_whoever_departs_before_others_are_in() {
+    for way in 0..3 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let StoreParts { store, mut published, .. } = Store::open(folder.path()).expect("opens");
+        tokio::spawn(async move { while published.recv().await.is_some() {} });
+        accounts(&store, 3).await;
+        let [one, two, three] = [1, 2, 3].map(AccountId);
+        let everybody =
+            *store.write(EverybodyOpen { owner: two, settings: settings() }).await.expect("stored").expect("made");
+        let depart = || AccountDepart { actor: one, account_id: two };
+        while store.write(depart()).await.expect("stored").expect("allowed").is_none() {}
+        // Who makes up for it: the site's owner as the group is filled, a newcomer, or whom the administrator names.
+        let owner = match way {
+            0 => one,
+            1 => {
+                let add = AccountAdd::by_machine(Username::new("new").expect("a name"), String::new());
+                store.write(add).await.expect("stored").expect("a free name").account_id
+            }
+            _ => {
+                let again = EverybodyOpen { owner: three, settings: settings() };
+                assert_eq!(*store.write(again).await.expect("stored").expect("there"), everybody);
+                three
+            }
+        };
+        while *store.write(EverybodyFill).await.expect("stored").expect("filled") > 0 {}
+        let again = EverybodyOpen { owner: one, settings: settings() };
+        assert_eq!(*store.write(again).await.expect("stored").expect("there"), everybody, "and it stays so");
+        let members = store.read(move |snapshot| snapshot.members(one, everybody, AccountId(0), 10));
+        let members = members.await.expect("read").expect("a member").members;
+        let owners = members.iter().filter(|member| member.role == MemberRole::Owner);
+        assert_eq!(owners.map(|member| member.account.account_id).collect::<Vec<_>>(), [owner], "way {way}");
+        assert_eq!(members.len(), if way == 1 { 3 } else { 2 }, "way {way}");
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use posthouse_protocol::{
-    Account, AccountId, ConversationId, ConversationKind, ConversationUpdated, Event, HistoryAccess, MemberRole,
-    SystemBody, Title, limits,
+    Account, AccountId, AccountRole, AccountStatus, ConversationId, ConversationKind, ConversationUpdated, Event,
+    HistoryAccess, MemberRole, SystemBody, Title, limits,
 };
 
 use super::{Decision, Group, Refusal, Write};
 use crate::store::rows::{ConversationRow, GroupRow, GroupSettings, Row, RowKey, Unknown};
-use crate::store::state::Conversation;
+use crate::store::state::{Conversation, Standing};
 use crate::store::{StoreError, authority};
 
 /// Makes a group.
@@ -213,7 +213,8 @@ impl Write for GroupUpdate {
     }
 }
 
-/// Makes the group that every account is in, if there is none yet. [`EverybodyFill`] lets those in who are there.
+/// Makes the group that every account is in, if there is none yet. [`EverybodyFill`] lets those in who are there. One that
+/// nobody owns, since all who were in it have departed, gets this owner.
 pub struct EverybodyOpen {
     /// Who is to own it.
     pub owner: AccountId,
@@ -225,11 +226,16 @@ impl Write for EverybodyOpen {
     type Output = ConversationId;
 
     fn decide(self, group: &mut Group<'_>) -> Decision<ConversationId> {
-        if let Some(existing) = group.state.everybody {
+        let existing = group.state.everybody;
+        if let Some(existing) = existing.filter(|existing| group.owner_of(*existing).is_some()) {
             return Ok(Ok(existing));
         }
         if let Err(refusal) = check_accounts(group, [&self.owner]) {
             return Ok(Err(refusal));
+        }
+        if let Some(existing) = existing {
+            group.join(existing, self.owner)?;
+            return Ok(Ok(existing));
         }
         Ok(Ok(group.create_group(self.owner, self.settings, &[], true)?))
     }
@@ -245,10 +251,21 @@ impl Write for EverybodyFill {
     fn decide(self, group: &mut Group<'_>) -> Decision<usize> {
         let everybody = group.state.everybody.and_then(|id| Some((id, group.state.conversations.get(&id)?)));
         let Some((conversation_id, conversation)) = everybody else { return Ok(Ok(0)) };
-        let Some(owner) = conversation.group.as_ref().and_then(|group| group.owner()) else { return Ok(Ok(0)) };
         let may_join = |account: &AccountId| !conversation.has(*account) && group.state.can_join(*account);
         let missing = group.state.accounts.keys().copied().filter(may_join);
         let mut missing = sorted(missing.collect());
+        let Some(owner) = group.owner_of(conversation_id) else {
+            // Nobody is in it: who has the most to say on the site owns it, and lets the others in next.
+            let standing = |account: &AccountId| group.state.standings.get(account).copied().unwrap_or_default();
+            let rank = |account: &AccountId| {
+                let Standing { role, status } = standing(account);
+                let by_role = [AccountRole::Owner, AccountRole::Administrator].iter().position(|one| *one == role);
+                (status != AccountStatus::Active, by_role.unwrap_or(usize::MAX), *account)
+            };
+            let Some(first) = missing.into_iter().min_by_key(rank) else { return Ok(Ok(0)) };
+            group.join(conversation_id, first)?;
+            return Ok(Ok(1));
+        };
         missing.truncate(limits::MEMBERS_CHANGE_MAX);
         Ok(Ok(group.add_members(conversation_id, owner, &missing)?.len()))
     }
@@ -298,8 +315,7 @@ impl Group<'_> {
 
     /// Takes a member out of a group, of its own accord; its owner is followed by the heir.
     pub(super) fn leave(&mut self, conversation_id: ConversationId, account_id: AccountId) -> Result<(), StoreError> {
-        let group = self.state.conversations[&conversation_id].group.as_ref();
-        let is_owner = group.is_some_and(|group| group.owner() == Some(account_id));
+        let is_owner = self.owner_of(conversation_id) == Some(account_id);
         let heir = if is_owner { self.heir(conversation_id, account_id)? } else { None };
         let new_owner = heir.and_then(|heir| self.state.accounts.get(&heir).cloned());
         self.exit(conversation_id, account_id, account_id, SystemBody::Left { new_owner })?;
@@ -308,10 +324,20 @@ impl Group<'_> {
 
     /// Lets a new account into the group for everybody, if there is one.
     pub(super) fn join_everybody(&mut self, account_id: AccountId) -> Result<(), StoreError> {
-        let Some(conversation_id) = self.state.everybody else { return Ok(()) };
-        self.enter(conversation_id, &[account_id], &HashMap::new())?;
+        self.state.everybody.map_or(Ok(()), |conversation_id| self.join(conversation_id, account_id))
+    }
+
+    /// Lets an account into a group by itself. Where nobody is left in the group, it owns it.
+    fn join(&mut self, conversation_id: ConversationId, account_id: AccountId) -> Result<(), StoreError> {
+        let is_owned = self.owner_of(conversation_id).is_some();
+        let role = if is_owned { MemberRole::Member } else { MemberRole::Owner };
+        self.enter(conversation_id, &[account_id], &HashMap::from([(account_id, role)]))?;
         self.say(conversation_id, account_id, SystemBody::Joined);
         Ok(())
+    }
+
+    fn owner_of(&self, conversation_id: ConversationId) -> Option<AccountId> {
+        self.state.conversations.get(&conversation_id)?.group.as_ref()?.owner()
     }
 }
 
