@@ -12,6 +12,8 @@
 mod frame;
 mod segment;
 
+use std::cmp::Ordering;
+
 use posthouse_protocol::Epoch;
 
 pub use frame::{BLOCK_LEN, Frame, PAYLOAD_LEN_MAX};
@@ -39,6 +41,12 @@ pub enum LogError {
         /// The frame that is.
         present: u64,
     },
+    /// One of the two lies where another frame was.
+    #[error("frame {number} is there twice: it was written over another one")]
+    Twice {
+        /// The frame.
+        number: u64,
+    },
 }
 
 /// The log, open for appending.
@@ -63,7 +71,7 @@ impl<S: Storage> Log<S> {
     /// appends after [`Log::restart`].
     ///
     /// # Errors
-    /// `Hole` when frames are missing before the last one.
+    /// `Hole` when frames are missing before the last one, `Twice` when one is somewhere else as well.
     pub fn open(segments: [S; SEGMENTS], epoch: Epoch, applied: u64) -> Result<(Self, Vec<Frame>), LogError> {
         let mut frames = Vec::new();
         for storage in &segments {
@@ -73,10 +81,11 @@ impl<S: Storage> Log<S> {
         frames.sort_by_key(|frame| frame.number);
         let mut expected = applied + 1;
         for frame in &frames {
-            if frame.number != expected {
-                return Err(LogError::Hole { missing: expected, present: frame.number });
+            match frame.number.cmp(&expected) {
+                Ordering::Equal => expected += 1,
+                Ordering::Greater => return Err(LogError::Hole { missing: expected, present: frame.number }),
+                Ordering::Less => return Err(LogError::Twice { number: frame.number }),
             }
-            expected += 1;
         }
         let parts = segments.map(|storage| Part { storage, offset: 0, last_number: expected - 1 });
         Ok((Self { segments: parts, current: 0, epoch, next_number: expected, buffer: Vec::new() }, frames))

@@ -143,6 +143,29 @@ fn a_damaged_frame_with_good_ones_behind_it_is_an_error_wherever_it_is() {
 }
 
 #[test]
+fn a_frame_that_was_written_over_another_one_is_named() {
+    for (copied, to) in [(2, 5), (2, 11), (5, 2), (11, 0)] {
+        let files = files();
+        let mut log = fresh(&files);
+        for _ in 0..12 {
+            log.append(b"x").expect("appended");
+        }
+        let place = |index: usize| index % 8 * BLOCK_LEN..(index % 8 + 1) * BLOCK_LEN;
+        let frame = files[copied / 8].bytes()[place(copied)].to_vec();
+        files[to / 8].edit(|bytes| bytes[place(to)].copy_from_slice(&frame));
+        let error = open(&files, 0).err().expect("must be noticed");
+        let number = copied as u64 + 1;
+        // Where the one that is missing comes first, that is noticed first.
+        let is_named = match error {
+            LogError::Twice { number: twice } => twice == number && to > copied,
+            LogError::Hole { missing, present } => missing == to as u64 + 1 && present == missing + 1 && to < copied,
+            LogError::Io { .. } => false,
+        };
+        assert!(is_named, "{copied} over {to}: {error}");
+    }
+}
+
+#[test]
 fn a_frame_that_fits_no_segment_has_no_room() {
     let log = fresh(&files());
     assert!(log.has_room(SEGMENT_LEN - 28));
