@@ -1,7 +1,7 @@
 //! The applier thread: brings what is in the log into the database, where readers see it.
 //!
 //! Its transactions are not synced: the log has everything. A checkpoint is one that is, and gives the
-//! log its space back. It runs when that space runs out, after five minutes at the latest, and at the end.
+//! log its space back. It runs when that space runs out, five minutes after a change at the latest, each hour, and at the end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use super::StoreError;
 use super::apply::{Batch, apply};
 use super::expiry::Expiry;
 use super::handoff::Handoff;
-use super::retention;
+use super::retention::{self, Erased};
 use super::tables::Tables;
 
 /// Runs until [`Handoff::stop`]; an error ends the server.
@@ -22,7 +22,12 @@ pub(super) fn run(database: &Arc<Database>, handoff: &Handoff, floor: &AtomicU64
         let work = handoff.take();
         let expiry = work.checkpoint.then_some(&mut expiry);
         match commit(database, &work.batch, expiry) {
-            Ok(Some(erased)) => floor.store(erased, Ordering::Release),
+            Ok(Some(erased)) => {
+                floor.store(erased.floor, Ordering::Release);
+                if erased.has_more {
+                    handoff.more_to_erase();
+                }
+            }
             Ok(None) => {}
             Err(error) => {
                 handoff.fail();
@@ -36,14 +41,14 @@ pub(super) fn run(database: &Arc<Database>, handoff: &Handoff, floor: &AtomicU64
     }
 }
 
-/// Applies a batch in one transaction: a durable one, which removes what has expired and gives the last record that is
-/// no longer kept, or one without a sync.
+/// Applies a batch in one transaction: a durable one, which removes what has expired and says how far that came, or one
+/// without a sync.
 pub(super) fn commit(
     database: &Database,
     batch: &Batch,
     checkpoint: Option<&mut Expiry>,
-) -> Result<Option<u64>, StoreError> {
-    let mut floor = None;
+) -> Result<Option<Erased>, StoreError> {
+    let mut erased = None;
     let mut txn = database.begin_write().map_err(StoreError::database)?;
     if checkpoint.is_some() {
         // Opening after a crash then takes milliseconds, whatever the size, instead of a walk through the file.
@@ -57,9 +62,9 @@ pub(super) fn commit(
         apply(&mut tables, batch).map_err(StoreError::database)?;
         if let Some(expiry) = checkpoint {
             expiry.run(&mut tables).map_err(StoreError::database)?;
-            floor = Some(retention::run(&mut tables).map_err(StoreError::database)?);
+            erased = Some(retention::run(&mut tables).map_err(StoreError::database)?);
         }
     }
     txn.commit().map_err(StoreError::database)?;
-    Ok(floor)
+    Ok(erased)
 }

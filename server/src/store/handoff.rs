@@ -23,6 +23,10 @@ const BATCH_LEN: usize = 4 * 1024;
 /// messages a checkpoint has, the more of them share the pages that it writes.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(300);
 
+/// And this long after the last one where nothing changes: serving time is counted with it, and what a site keeps no longer
+/// is erased. An idle card is written to for nothing else.
+const IDLE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(3600);
+
 /// Stands for the number of the last applied frame when there will be no more.
 const FAILED: u64 = u64::MAX;
 
@@ -46,7 +50,7 @@ struct State {
     /// The last frame that the applier has taken.
     taken: u64,
     checkpoint_wanted: bool,
-    checkpoint_due: Option<Instant>,
+    checkpoint_due: Instant,
     /// The last frame that readers of the database see.
     applied: u64,
     /// The last frame that is durable in the database.
@@ -72,7 +76,7 @@ impl Handoff {
             wanted: number,
             taken: number,
             checkpoint_wanted: false,
-            checkpoint_due: None,
+            checkpoint_due: Instant::now() + IDLE_CHECKPOINT_INTERVAL,
             applied: number,
             durable: number,
             stopping: false,
@@ -98,9 +102,8 @@ impl Handoff {
         }
         state.pending.last_number = number;
         state.pending.entries.extend(entries);
-        let first = state.checkpoint_due.is_none();
-        state.checkpoint_due.get_or_insert_with(|| Instant::now() + CHECKPOINT_INTERVAL);
-        if first || state.wanted >= number || state.pending.entries.len() >= BATCH_LEN {
+        let is_first = state.checkpoint_by(Instant::now() + CHECKPOINT_INTERVAL);
+        if is_first || state.wanted >= number || state.pending.entries.len() >= BATCH_LEN {
             self.work.notify_one();
         }
         Ok(())
@@ -166,7 +169,7 @@ impl Handoff {
             if let Some(work) = state.work(now) {
                 return work;
             }
-            let wait = state.checkpoint_due.map_or(CHECKPOINT_INTERVAL, |due| due.saturating_duration_since(now));
+            let wait = state.checkpoint_due.saturating_duration_since(now);
             let woken = self.work.wait_timeout(state, wait);
             state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -194,6 +197,11 @@ impl Handoff {
         self.progress.notify_all();
     }
 
+    /// The applier: there is more for the next checkpoint to do, which is not to wait until something changes.
+    pub fn more_to_erase(&self) {
+        self.lock().checkpoint_by(Instant::now() + CHECKPOINT_INTERVAL);
+    }
+
     /// The applier: it can't go on.
     pub fn fail(&self) {
         self.lock().failed = true;
@@ -208,16 +216,23 @@ impl Handoff {
 }
 
 impl State {
+    /// Sees that a checkpoint comes by then; whether it would have come later.
+    fn checkpoint_by(&mut self, due: Instant) -> bool {
+        let is_sooner = due < self.checkpoint_due;
+        self.checkpoint_due = due.min(self.checkpoint_due);
+        is_sooner
+    }
+
     /// What is to be done now, if there is something.
     fn work(&mut self, now: Instant) -> Option<Work> {
-        let checkpoint = self.checkpoint_wanted || self.stopping || self.checkpoint_due.is_some_and(|due| due <= now);
+        let checkpoint = self.checkpoint_wanted || self.stopping || self.checkpoint_due <= now;
         let is_ripe = self.pending.entries.len() >= BATCH_LEN || self.wanted > self.taken;
         if !checkpoint && (!is_ripe || self.pending.entries.is_empty()) {
             return None;
         }
         if checkpoint {
             self.checkpoint_wanted = false;
-            self.checkpoint_due = None;
+            self.checkpoint_due = now + IDLE_CHECKPOINT_INTERVAL;
         }
         self.taken = self.pending.last_number;
         let entries = std::mem::take(&mut self.pending.entries);
@@ -248,6 +263,25 @@ mod tests {
         handoff.fail();
         assert!(matches!(reader.await, Err(StoreError::Stopped)));
         assert!(matches!(handoff.push(3, Vec::new()), Err(StoreError::Stopped)));
+    }
+
+    #[test]
+    fn a_checkpoint_comes_soon_after_a_change_and_in_its_time_without_one() {
+        let handoff = Handoff::new(0);
+        let start = Instant::now();
+        let minute = Duration::from_secs(60);
+        let is_due = |after: Duration| handoff.lock().work(start + after).is_some_and(|work| work.checkpoint);
+        assert!(!is_due(IDLE_CHECKPOINT_INTERVAL - minute));
+        assert!(is_due(IDLE_CHECKPOINT_INTERVAL + minute), "nothing has changed");
+        assert!(!is_due(2 * IDLE_CHECKPOINT_INTERVAL));
+        let push = |handoff: &Handoff| handoff.push(1, Vec::new()).expect("taken");
+        let mores: [fn(&Handoff); 2] = [push, Handoff::more_to_erase];
+        for more in mores {
+            more(&handoff);
+            assert!(!is_due(CHECKPOINT_INTERVAL - minute));
+            assert!(is_due(CHECKPOINT_INTERVAL + minute), "there is something to do");
+            assert!(!is_due(2 * CHECKPOINT_INTERVAL + minute), "and that is done");
+        }
     }
 
     #[test]

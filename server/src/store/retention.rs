@@ -16,16 +16,25 @@ use super::{authority, expiry};
 
 /// Records erased in one checkpoint, and their bytes. Most boxes have fewer in five minutes, so that it keeps up; a
 /// site that begins to erase is through with a million in a few hours.
-const ERASED_MAX: usize = 16 * 1024;
+pub(super) const ERASED_MAX: usize = 16 * 1024;
 const ERASED_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Erases some of what is too old; gives the last record that is no longer kept.
-pub(super) fn run(tables: &mut Tables<'_>) -> Result<u64, redb::Error> {
+/// How far erasing has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Erased {
+    /// The last record that is no longer kept.
+    pub floor: u64,
+    /// Whether there is more that is too old.
+    pub has_more: bool,
+}
+
+/// Erases some of what is too old.
+pub(super) fn run(tables: &mut Tables<'_>) -> Result<Erased, redb::Error> {
     let floor = floor(tables)?;
-    let Some(days) = days(tables)? else { return Ok(floor) };
+    let Some(days) = days(tables)? else { return Ok(Erased { floor, has_more: false }) };
     let horizon = expiry::older_than(&tables.meta, &tables.hours, u64::from(days) * 24)?;
     if horizon <= floor {
-        return Ok(floor);
+        return Ok(Erased { floor, has_more: false });
     }
     let (mut old, mut bytes) = (Vec::new(), 0);
     for entry in tables.log.range(floor + 1..=horizon)?.take(ERASED_MAX) {
@@ -46,7 +55,7 @@ pub(super) fn run(tables: &mut Tables<'_>) -> Result<u64, redb::Error> {
     }
     let floor = old.last().map_or(horizon, |(gseq, _)| *gseq);
     tables.meta.insert("floor", floor)?;
-    Ok(floor)
+    Ok(Erased { floor, has_more: floor < horizon })
 }
 
 /// The last record that is no longer kept.

@@ -3,10 +3,13 @@
 use posthouse_protocol::{
     AccountId, ClientMsgId, ConversationId, Mentions, MessageId, NewBody, SendResult, Seq, TimestampMs, Username,
 };
+use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, ReadableTable};
 
-use super::rows::RowTable;
-use super::tables::{HOURS, META, ROWS, SENT};
+use super::record::Audience;
+use super::retention::{self, Erased};
+use super::rows::{RowKey, RowTable};
+use super::tables::{HOURS, META, ROWS, SENT, Tables};
 use super::{
     AccountAdd, DirectOpen, MessageAppend, MessageEdit, MessageReact, Origin, Refusal, RetentionSet, Snapshot, Store,
     StoreParts, Which, Write,
@@ -187,4 +190,29 @@ async fn a_name_that_stands_for_a_newer_message_outlives_the_older_one() {
     let site = site.after(40, &[(35, old.message_id)]).await;
     assert_eq!(site.store.floor(), old.message_id.0);
     assert_eq!(site.send("again").await.message_id, new.message_id, "a retry is recognised");
+}
+
+#[test]
+fn more_than_one_checkpoint_erases_is_said_to_be_there_until_it_is_gone() {
+    let database = Builder::new().create_with_backend(InMemoryBackend::new()).expect("a database");
+    let run = |prepare: fn(&mut Tables<'_>) -> Result<(), redb::Error>| {
+        let txn = database.begin_write().expect("a transaction");
+        let mut tables = Tables::open(&txn).expect("the tables");
+        prepare(&mut tables).expect("prepared");
+        let erased = retention::run(&mut tables).expect("run");
+        drop(tables);
+        txn.commit().expect("committed");
+        erased
+    };
+    let last = retention::ERASED_MAX as u64 + 1;
+    let first = run(|tables| {
+        let key = RowKey::retention();
+        tables.rows.insert((key.table as u8, &*key.key), &b"{\"days\":8}"[..])?;
+        tables.meta.insert("served_ms", 10 * 86_400_000)?;
+        tables.hours.insert(0, retention::ERASED_MAX as u64 + 1)?;
+        (1..=retention::ERASED_MAX as u64 + 2).try_for_each(|gseq| tables.store(gseq, Audience::Site, b"{}"))
+    });
+    assert_eq!(first, Erased { floor: last - 1, has_more: true });
+    assert_eq!(run(|_| Ok(())), Erased { floor: last, has_more: false });
+    assert_eq!(run(|_| Ok(())), Erased { floor: last, has_more: false });
 }
