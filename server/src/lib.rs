@@ -18,6 +18,7 @@ pub mod logging;
 #[allow(dead_code, reason = "discovery and the list of hosts use what certificates do not")]
 mod names;
 mod page;
+mod panics;
 mod rescue;
 mod router;
 mod run;

@@ -8,6 +8,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::panics;
+
 static DATABASE: OnceLock<PathBuf> = OnceLock::new();
 
 /// Sets up logging for the process; levels by `RUST_LOG` (as `info` or `posthouse_server=debug`), `info`
@@ -42,6 +44,7 @@ pub fn name_database(file: PathBuf) {
 fn log_panics() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        panics::hand_over(panic);
         let panicked = panic.to_string().replace('\n', " ");
         let database = DATABASE.get().map_or_else(|| "posthouse.redb".to_owned(), |file| file.display().to_string());
         tracing::error!(

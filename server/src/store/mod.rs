@@ -78,6 +78,8 @@ use overlay::Overlay;
 use state::State;
 use writer::Writer;
 
+use crate::panics;
+
 /// Commands that may wait for the writer; past it, senders wait. Four full groups.
 const QUEUE_LEN_MAX: usize = 1024;
 
@@ -113,6 +115,17 @@ pub enum StoreError {
         /// The database.
         path: PathBuf,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// What opening it met was not foreseen.
+    #[error(
+        "the database {path} could not be opened ({reason}). If that comes back at every start, it may be damaged: restore a \
+         copy of it, or move it away to start with an empty one, in both cases together with its log (posthouse.wal.*)"
+    )]
+    Panicked {
+        /// The database.
+        path: PathBuf,
+        /// What the panic said.
         reason: String,
     },
     /// The file was written by a later version, in a way that this one can't read.
@@ -223,8 +236,12 @@ impl Store {
     /// # Errors
     /// Any [`StoreError`] but `Stopped`. A file that can't be read is never changed.
     pub fn open(folder: &std::path::Path) -> Result<StoreParts, StoreError> {
-        let Opened { database, log, epoch } = database::open(folder)?;
-        Self::start(database, log, epoch)
+        let data_dir = folder.to_owned();
+        let opened = panics::guarded("store-opening", move || {
+            let Opened { database, log, epoch } = database::open(&data_dir)?;
+            Self::start(database, log, epoch)
+        });
+        opened.unwrap_or_else(|reason| Err(StoreError::Panicked { path: folder.join(FILE_NAME), reason }))
     }
 
     /// Starts the threads over an open database whose log was replayed.
