@@ -7,6 +7,7 @@ mod authority;
 mod catching_up;
 mod chat;
 mod command_line;
+mod crowd;
 mod damaged_database;
 mod durability;
 mod edits;
