@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::method::methods;
-use crate::{Account, ConversationId, ConversationKind, Empty, PageToken, Title, Username};
+use crate::{Account, ClientMsgId, ConversationId, ConversationKind, Empty, PageToken, Title, Username};
 
 methods! {
     /// Makes a group; who makes it owns it.
@@ -94,6 +94,9 @@ pub struct ConversationsCreateParams {
     /// By default `from_joining`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<HistoryAccess>,
+    /// The caller's own name for what it makes, as in `send`: the same again makes no second group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_msg_id: Option<ClientMsgId>,
 }
 
 /// Result of `conversations.create`. What it is comes as `conversation_added`.

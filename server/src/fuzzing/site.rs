@@ -87,7 +87,8 @@ fn founded() -> &'static Files {
             let opened = store.write(open).await.expect("stored").expect("not refused").into_inner();
             let title = Title::new("Board").expect("a title");
             let settings = GroupSettings { title, announcement_only: false, history: HistoryAccess::All };
-            let create = GroupCreate { owner: AccountId(1), settings, members: vec![AccountId(2)] };
+            let create =
+                GroupCreate { owner: AccountId(1), settings, members: vec![AccountId(2)], client_msg_id: None };
             let created = store.write(create).await.expect("stored").expect("not refused").into_inner();
             assert_eq!([opened.0.0, created.0], CONVERSATIONS.map(|(id, _)| id));
         })

@@ -22,11 +22,11 @@ impl Change for ConversationsCreate {
         caller: Caller,
         params: ConversationsCreateParams,
     ) -> Result<Committed<ConversationsCreateResult>, ErrorBody> {
-        let ConversationsCreateParams { title, members, announcement_only, history } = params;
+        let ConversationsCreateParams { title, members, announcement_only, history, client_msg_id } = params;
         let members = inner.accounts_named(members).await?;
         let announcement_only = announcement_only.unwrap_or(false);
         let settings = GroupSettings { title, announcement_only, history: history.unwrap_or_default() };
-        let made = inner.write(GroupCreate { owner: caller.account_id, settings, members }).await?;
+        let made = inner.write(GroupCreate { owner: caller.account_id, settings, members, client_msg_id }).await?;
         Ok(made.map(|conversation_id| ConversationsCreateResult { conversation_id }))
     }
 }

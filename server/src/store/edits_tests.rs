@@ -27,7 +27,7 @@ async fn group(store: &Store) -> ([AccountId; 3], ConversationId) {
     }
     let title = Title::new("Board").expect("a title");
     let settings = GroupSettings { title, announcement_only: false, history: HistoryAccess::FromJoining };
-    let create = GroupCreate { owner: accounts[0], settings, members: vec![accounts[1]] };
+    let create = GroupCreate { owner: accounts[0], settings, members: vec![accounts[1]], client_msg_id: None };
     let conversation_id = write(store, create).await;
     (accounts, conversation_id)
 }

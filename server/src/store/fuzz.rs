@@ -125,7 +125,7 @@ async fn found(store: &Store) {
     let conversation_id = store.write(open).await.expect("stored").expect("not refused").into_inner().0;
     let title = Title::new("Board").expect("a title");
     let settings = GroupSettings { title, announcement_only: false, history: HistoryAccess::All };
-    let create = GroupCreate { owner: AccountId(1), settings, members: vec![AccountId(2)] };
+    let create = GroupCreate { owner: AccountId(1), settings, members: vec![AccountId(2)], client_msg_id: None };
     store.write(create).await.expect("stored").expect("not refused");
     for (sender, name) in [(1, "one"), (2, "two"), (1, "three")] {
         let append = MessageAppend {

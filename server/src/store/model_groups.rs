@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use posthouse_protocol::{AccountId, ConversationId, GroupInfo, HistoryAccess, MemberRole, Title, Username, limits};
+use posthouse_protocol::{
+    AccountId, ClientMsgId, ConversationId, GroupInfo, HistoryAccess, MemberRole, NewBody, Title, Username, limits,
+};
 
 use super::crash_tests::Random;
 use super::model_tests::{ACCOUNTS, Known, Model, index, pick};
-use super::record::Audience;
+use super::record::{Audience, Origin};
 use super::{
     AccountAdd, AccountDepart, EverybodyFill, EverybodyOpen, GroupCreate, GroupLeave, GroupRole, GroupSettings,
-    GroupUpdate, GroupsLeave, MemberRemove, MembersAdd, Refusal, Store, StoreParts, Write,
+    GroupUpdate, GroupsLeave, MemberRemove, MembersAdd, MessageAppend, Refusal, Store, StoreParts, Write,
 };
 
 /// So many that commands meet the same ones again.
@@ -61,7 +63,7 @@ impl Model {
     }
 
     async fn create(&mut self, store: &Store, owner: AccountId, settings: GroupSettings, members: Vec<AccountId>) {
-        let create = GroupCreate { owner, settings: settings.clone(), members: members.clone() };
+        let create = GroupCreate { owner, settings: settings.clone(), members: members.clone(), client_msg_id: None };
         let made = store.write(create).await.expect("stored").expect("anybody may");
         self.conversations.push(*made);
         self.groups.insert(*made, GroupModel { settings, members: BTreeMap::new() });
@@ -271,7 +273,7 @@ async fn a_group_has_a_limit_and_the_one_for_everybody_has_none() {
     let most = u64::try_from(limits::GROUP_MEMBERS_MAX).expect("small");
     accounts(&store, most + 1).await;
     let owner = AccountId(1);
-    let create = GroupCreate { owner, settings: settings(), members: Vec::new() };
+    let create = GroupCreate { owner, settings: settings(), members: Vec::new(), client_msg_id: None };
     let conversation_id = *store.write(create).await.expect("stored").expect("made");
     let all: Vec<AccountId> = (1..=most).map(AccountId).collect();
     for members in all.chunks(limits::MEMBERS_CHANGE_MAX) {
@@ -301,7 +303,7 @@ async fn who_departs_leaves_every_group_and_owns_none() {
     let [anna, ben, carl] = [1, 2, 3].map(AccountId);
     let mut groups = Vec::new();
     for (owner, members) in [(anna, vec![ben]), (ben, vec![anna, carl]), (carl, vec![ben])] {
-        let create = GroupCreate { owner, settings: settings(), members };
+        let create = GroupCreate { owner, settings: settings(), members, client_msg_id: None };
         groups.push(*store.write(create).await.expect("stored").expect("made"));
     }
     groups
@@ -358,4 +360,34 @@ async fn the_group_for_everybody_has_an_owner_whoever_departs_before_others_are_
         assert_eq!(owners.map(|member| member.account.account_id).collect::<Vec<_>>(), [owner], "way {way}");
         assert_eq!(members.len(), if way == 1 { 3 } else { 2 }, "way {way}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_is_asked_for_again_under_its_name_is_the_one_that_was_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let StoreParts { store, mut published, .. } = Store::open(folder.path()).expect("opens");
+    tokio::spawn(async move { while published.recv().await.is_some() {} });
+    accounts(&store, 3).await;
+    let [one, two, three] = [1, 2, 3].map(AccountId);
+    let create = async |owner: AccountId, members: &[AccountId], name: Option<&str>| {
+        let client_msg_id = name.map(|name| ClientMsgId::new(name).expect("short"));
+        let (settings, members) = (settings(), members.to_vec());
+        let create = GroupCreate { owner, settings, members, client_msg_id };
+        store.write(create).await.expect("stored").map(|made| *made)
+    };
+    let first = create(one, &[two, three], Some("board")).await.expect("made");
+    assert_eq!(create(one, &[three, two], Some("board")).await, Ok(first));
+    assert_eq!(create(one, &[two], Some("board")).await, Err(Refusal::ClientMsgIdUsed));
+    let others = [create(two, &[one, three], Some("board")).await, create(one, &[two, three], Some("other")).await];
+    let unnamed = [create(one, &[two, three], None).await, create(one, &[two, three], None).await];
+    let mut all: Vec<ConversationId> = [others, unnamed].concat().into_iter().map(|made| made.expect("made")).collect();
+    all.push(first);
+    all.sort_unstable();
+    all.dedup();
+    assert_eq!(all.len(), 5, "each is another one");
+    let name = ClientMsgId::new("board").expect("short");
+    let (body, origin, reply_to, mentions) = (NewBody::text("hello"), Origin(0), None, None);
+    let append =
+        MessageAppend { sender: one, origin, conversation_id: first, client_msg_id: name, body, reply_to, mentions };
+    assert_eq!(store.write(append).await.expect("stored").map(|_| ()), Err(Refusal::ClientMsgIdUsed));
 }

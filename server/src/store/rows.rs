@@ -272,6 +272,13 @@ impl AccountRow {
     }
 }
 
+impl GroupRow {
+    /// Of a group that nobody is in yet.
+    pub fn new(settings: GroupSettings) -> Self {
+        Self { settings, everybody: false, member_count: 0, unknown: Unknown::new() }
+    }
+}
+
 impl RowKey {
     pub fn new(table: RowTable, key: impl Into<Vec<u8>>) -> Self {
         Self { table, key: Bytes::from(key.into()) }

@@ -105,7 +105,13 @@ async fn crowd(server: &Server, names: &[String]) -> Vec<Member> {
             let title = Title::new(&format!("Group {number}")).expect("a title");
             let others = names.iter().skip(number + GROUPS).step_by(GROUPS);
             let members = others.map(|name| Username::new(name).expect("a user name")).collect();
-            let params = ConversationsCreateParams { title, members, announcement_only: None, history: None };
+            let params = ConversationsCreateParams {
+                title,
+                members,
+                announcement_only: None,
+                history: None,
+                client_msg_id: None,
+            };
             let made = within("group", device.client.call::<ConversationsCreate>(&params)).await.expect("made");
             groups.push(made.conversation_id);
         }

@@ -217,7 +217,8 @@ async fn admins_recall_what_anybody_wrote_in_their_group_and_nobody_what_the_sys
     let mut ben = Device::log_in(&server.url(), "ben").await;
     let carl = Device::log_in(&server.url(), "carl").await;
     let (title, members) = (Title::new("Board").expect("a title"), vec![ben.account.username.clone()]);
-    let params = ConversationsCreateParams { title, members, announcement_only: None, history: None };
+    let params =
+        ConversationsCreateParams { title, members, announcement_only: None, history: None, client_msg_id: None };
     let conversation_id = anna.client.call::<ConversationsCreate>(&params).await.expect("made").conversation_id;
     let created = ben.next_message().await;
     let by = async |device: &Device, message_id| {

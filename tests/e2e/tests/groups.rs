@@ -373,7 +373,13 @@ fn usernames(names: &[&str]) -> Vec<Username> {
 
 async fn create(device: &Device, title: &str, members: &[&str], history: HistoryAccess) -> ConversationId {
     let (title, members) = (Title::new(title).expect("a title"), usernames(members));
-    let params = ConversationsCreateParams { title, members, announcement_only: None, history: Some(history) };
+    let params = ConversationsCreateParams {
+        title,
+        members,
+        announcement_only: None,
+        history: Some(history),
+        client_msg_id: None,
+    };
     call::<ConversationsCreate>(device, &params).await.expect("a group").conversation_id
 }
 

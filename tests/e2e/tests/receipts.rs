@@ -218,7 +218,7 @@ async fn counts(device: &Device, conversation_id: ConversationId) -> (u64, u64) 
 async fn group(owner: &Device, members: &[&str]) -> ConversationId {
     let (title, history) = (Title::new("Board").expect("a title"), Some(HistoryAccess::All));
     let members = members.iter().map(|name| username(name)).collect();
-    let params = ConversationsCreateParams { title, members, announcement_only: None, history };
+    let params = ConversationsCreateParams { title, members, announcement_only: None, history, client_msg_id: None };
     within("group", owner.client.call::<ConversationsCreate>(&params)).await.expect("made").conversation_id
 }
 

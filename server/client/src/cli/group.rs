@@ -135,7 +135,13 @@ pub async fn run(command: GroupCommand, transport: Transport, output: Output) ->
     match command {
         GroupCommand::Create { title, members, announcement_only, history } => {
             let announcement_only = Some(announcement_only);
-            let params = ConversationsCreateParams { title, members, announcement_only, history: Some(history.into()) };
+            let params = ConversationsCreateParams {
+                title,
+                members,
+                announcement_only,
+                history: Some(history.into()),
+                client_msg_id: None,
+            };
             create(transport, params, output).await
         }
         GroupCommand::Add { group, members } => add(transport, &group, &members, output).await,

@@ -71,7 +71,12 @@ fn founded() -> &'static (Files, Vec<ConversationId>) {
             }
             let title = Title::new("All").expect("a title");
             let settings = GroupSettings { title, announcement_only: false, history: HistoryAccess::FromJoining };
-            let create = GroupCreate { owner: AccountId(1), settings, members: vec![AccountId(2), AccountId(3)] };
+            let create = GroupCreate {
+                owner: AccountId(1),
+                settings,
+                members: vec![AccountId(2), AccountId(3)],
+                client_msg_id: None,
+            };
             conversations.push(store.write(create).await.expect("stored").expect("not refused").into_inner());
         });
         (files, conversations)

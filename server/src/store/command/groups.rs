@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use posthouse_protocol::{
-    Account, AccountId, AccountRole, AccountStatus, ConversationId, ConversationKind, ConversationUpdated, Event,
-    HistoryAccess, MemberRole, SystemBody, Title, limits,
+    Account, AccountId, AccountRole, AccountStatus, Body, ClientMsgId, ConversationId, ConversationKind,
+    ConversationUpdated, Event, HistoryAccess, MemberRole, SystemBody, Title, limits,
 };
 
+use super::messages::NewMessage;
 use super::{Decision, Group, Refusal, Write};
+use crate::store::record::{Audience, SentName, encode_json};
 use crate::store::rows::{ConversationRow, GroupRow, GroupSettings, Row, RowKey, Unknown};
 use crate::store::state::{Conversation, Standing};
 use crate::store::{StoreError, authority};
@@ -20,18 +22,44 @@ pub struct GroupCreate {
     pub settings: GroupSettings,
     /// Who is in it beside the owner, at most [`limits::MEMBERS_CHANGE_MAX`].
     pub members: Vec<AccountId>,
+    /// The owner's own name for it; the message that says that it was made bears it.
+    pub client_msg_id: Option<ClientMsgId>,
 }
 
 impl Write for GroupCreate {
     type Output = ConversationId;
 
     fn decide(self, group: &mut Group<'_>) -> Decision<ConversationId> {
-        let Self { owner, settings, members } = self;
+        let fingerprint = self.fingerprint();
+        let Self { owner, settings, members, client_msg_id } = self;
+        let sent = client_msg_id.map(|client_msg_id| SentName { sender: owner, client_msg_id, fingerprint });
+        if let Some(sent) = &sent
+            && let Some((gseq, first)) = group.overlay.sent(owner, &sent.client_msg_id)?
+        {
+            // A retry gets the first try's answer and changes nothing.
+            let made = group.overlay.record(gseq)?.map(|(audience, _)| audience);
+            return match made {
+                Some(Audience::Conversation(made)) if first == fingerprint => Ok(Ok(made)),
+                _ => Ok(Err(Refusal::ClientMsgIdUsed)),
+            };
+        }
         if let Err(refusal) = check_accounts(group, members.iter().chain([&owner])) {
             return Ok(Err(refusal));
         }
         let members: Vec<AccountId> = sorted(members).into_iter().filter(|member| *member != owner).collect();
-        Ok(Ok(group.create_group(owner, settings, &members, false)?))
+        Ok(Ok(group.create_group(owner, GroupRow::new(settings), &members, sent)?))
+    }
+}
+
+impl GroupCreate {
+    /// Tells another group under the same name from a retry, as that of a message does.
+    fn fingerprint(&self) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&encode_json(&self.settings));
+        for member in sorted(self.members.clone()) {
+            hasher.update(&member.0.to_le_bytes());
+        }
+        hasher.finalize()
     }
 }
 
@@ -237,7 +265,8 @@ impl Write for EverybodyOpen {
             group.join(existing, self.owner)?;
             return Ok(Ok(existing));
         }
-        Ok(Ok(group.create_group(self.owner, self.settings, &[], true)?))
+        let everybody = GroupRow { everybody: true, ..GroupRow::new(self.settings) };
+        Ok(Ok(group.create_group(self.owner, everybody, &[], None)?))
     }
 }
 
@@ -275,13 +304,12 @@ impl Group<'_> {
     fn create_group(
         &mut self,
         owner: AccountId,
-        settings: GroupSettings,
+        group: GroupRow,
         members: &[AccountId],
-        everybody: bool,
+        sent: Option<SentName>,
     ) -> Result<ConversationId, StoreError> {
         let conversation_id = ConversationId(self.state.last_conversation + 1);
-        let title = settings.title.clone();
-        let group = GroupRow { settings, everybody, member_count: 0, unknown: Unknown::new() };
+        let title = group.settings.title.clone();
         let row = ConversationRow {
             kind: ConversationKind::Group,
             direct: None,
@@ -293,8 +321,9 @@ impl Group<'_> {
         self.state.add_conversation(conversation_id, &row, [].into(), 0);
         let all = [&[owner], members].concat();
         self.enter(conversation_id, &all, &HashMap::from([(owner, MemberRole::Owner)]))?;
-        let members = self.accounts(members);
-        self.say(conversation_id, owner, SystemBody::Created { title, members });
+        let body = Body::System(SystemBody::Created { title, members: self.accounts(members) });
+        let created = NewMessage { sender: owner, sent, body, reply_to: None, mentions: None };
+        self.message(conversation_id, created, false, None).expect("the owner is there, and the group was just made");
         Ok(conversation_id)
     }
 

@@ -101,7 +101,13 @@ async fn measure(bench: &Bench, target: &Target, group: &Group) -> anyhow::Resul
 /// Gives the group, and the seq of the last message in it before anybody has written.
 async fn make_group(owner: &mut Line, people: &[Person]) -> anyhow::Result<(u64, u64)> {
     let title = Title::new("Fan-out")?;
-    let create = ConversationsCreateParams { title, members: Vec::new(), announcement_only: None, history: None };
+    let create = ConversationsCreateParams {
+        title,
+        members: Vec::new(),
+        announcement_only: None,
+        history: None,
+        client_msg_id: None,
+    };
     let conversation_id = owner.call::<ConversationsCreate>(&create).await?.conversation_id;
     for chunk in people[1..].chunks(limits::MEMBERS_CHANGE_MAX) {
         let members: Result<Vec<Username>, _> = chunk.iter().map(|person| Username::new(&person.username)).collect();

@@ -61,7 +61,13 @@ impl App {
                 self.notice = Some(format!("{}: {}", members.len(), members.join(", ")));
             }
             Command::Create(title, members) => {
-                let params = ConversationsCreateParams { title, members, announcement_only: None, history: None };
+                let params = ConversationsCreateParams {
+                    title,
+                    members,
+                    announcement_only: None,
+                    history: None,
+                    client_msg_id: None,
+                };
                 self.ask_for(Deed::Create(params))?;
             }
             other => {
