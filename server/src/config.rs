@@ -33,6 +33,11 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
 
+    /// Write what the box's other programs show of this server to this file, the claim code too; beside it the server leaves its
+    /// request to set the clock
+    #[arg(long, value_name = "PATH")]
+    status_file: Option<PathBuf>,
+
     /// The local administration socket [default: admin.sock in the data folder]
     #[arg(long, value_name = "PATH")]
     admin_socket: Option<PathBuf>,
@@ -74,6 +79,8 @@ pub struct Config {
     pub ca_socket: Option<PathBuf>,
     /// The file with what the box's owner wants, if there is one.
     pub settings: Option<PathBuf>,
+    /// The file for the box's other programs, if there are some.
+    pub status_file: Option<PathBuf>,
     /// Path of the local administration socket.
     pub admin_socket: PathBuf,
     /// Where the reason stands why there can be no chat, if there is one. That it is named says that this is a box, whose
@@ -114,7 +121,7 @@ impl Config {
             None => default_data_dir()?,
         };
         let admin_socket = arguments.admin_socket.unwrap_or_else(|| data_dir.join("admin.sock"));
-        let Arguments { listen, listen_tls, ca_socket, settings, rescue_file, .. } = arguments;
+        let Arguments { listen, listen_tls, ca_socket, settings, status_file, rescue_file, .. } = arguments;
         anyhow::ensure!(
             listen_tls.is_none() || ca_socket.is_some(),
             "--listen-tls needs a certificate authority: name its socket with --ca-socket"
@@ -126,6 +133,7 @@ impl Config {
             listen_tls,
             ca_socket,
             settings,
+            status_file,
             admin_socket,
             rescue_file,
             connections_max,

@@ -7,15 +7,18 @@
 
 mod admin;
 mod admission;
+mod body;
+mod claim;
+mod clock;
 pub mod config;
 mod connection;
+mod cookie;
 mod demo;
 mod discovery;
 #[cfg(test)]
 mod fuzzing;
 mod listener;
 pub mod logging;
-#[allow(dead_code, reason = "discovery and the list of hosts use what certificates do not")]
 mod names;
 mod page;
 mod panics;
@@ -27,6 +30,7 @@ mod service;
 mod session;
 mod settings;
 mod shutdown;
+mod status;
 mod store;
 mod tls;
 mod web;

@@ -7,25 +7,32 @@ use std::time::Duration;
 
 use anyhow::Context;
 use posthouse_protocol::Fingerprint;
+use posthouse_protocol::appliance::PlainHttp;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::admin::Reach;
 use crate::admission::Admission;
+use crate::claim::Claim;
 use crate::config::Config;
 use crate::discovery::{Announcement, Discovery};
-use crate::listener::{self, Entrance, Gate, Handler};
+use crate::listener::{self, Entrance, Gate, Handler, House};
 use crate::names::NamesSender;
 use crate::router::Router;
 use crate::service::{Listeners, StopSignal};
 use crate::shutdown::{self, ShutdownSender};
+use crate::status::Reporter;
 use crate::store::{FILE_NAME, Snapshot, Store, StoreError, StoreParts};
 use crate::tls::{self, Handshakes, Keyring};
-use crate::{VERSION, admin, demo, logging, names, rescue, service, settings, web};
+use crate::web::Web;
+use crate::{VERSION, admin, demo, logging, names, rescue, service, settings};
 
 /// For how long people are shown why the store could not be opened, before it is tried again.
 const REFUSAL_SHOWN: Duration = Duration::from_secs(300);
+
+/// Where the server asks for the clock to be set, beside the status file.
+const CLOCK_REQUEST: &str = "clock-request";
 
 /// Runs the server until a signal or the store ends it.
 ///
@@ -55,9 +62,9 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     let mut stop = StopSignal::catch()?;
     let listeners = service::listeners(config.listen, config.listen_tls)?;
     let (secure_addresses, addresses) = (addresses(&listeners.secure), addresses(&listeners.plain));
-    let settings = settings::read(config.settings.as_deref());
+    let settings = Arc::new(settings::read(config.settings.as_deref()));
     let (naming, names) = names::channel(&settings);
-    let mut tls = tls::start(config.ca_socket.as_deref(), &config.data_dir, names);
+    let mut tls = tls::start(config.ca_socket.as_deref(), &config.data_dir, names.clone());
     // They end with this function.
     let mut following = JoinSet::new();
     following.spawn(naming.clone().follow_addresses());
@@ -79,8 +86,20 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     if config.demo {
         demo::add_accounts(&router, &addresses).await?;
     }
-    let handler = web_handler(store.clone());
-    let doors = open(listeners, &tls.keyring, &Gate::new(Some(router), admission, handler, stopping));
+    let claim = Claim::new(router.clone(), &settings, None, &config.data_dir);
+    // A box shows its code by other programs; a developer's server says it itself.
+    let telling = match &config.status_file {
+        Some(file) => {
+            let (file, data_dir, settings) = (file.clone(), config.data_dir.clone(), Arc::clone(&settings));
+            let (claim, router, names) = (claim.clone(), router.clone(), names.clone());
+            tokio::spawn(Reporter { file, data_dir, settings, claim, router, names }.keep())
+        }
+        None => tokio::spawn(claim.clone().invite(addresses.clone())),
+    };
+    let clock_request = config.status_file.as_ref().map(|file| file.with_file_name(CLOCK_REQUEST));
+    let web = Web { store: store.clone(), router: router.clone(), claim, settings, clock_request };
+    let house = House { router, names, plain_http: PlainHttp::Allowed };
+    let doors = open(listeners, &tls.keyring, &Gate::new(Some(house), admission, web.handler(), stopping));
 
     let records = store.read(Snapshot::record_count).await?;
     tls.first_answer().await;
@@ -100,12 +119,9 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
         Some(end) => end,
         None => ended.await,
     };
-    watch.abort();
-    receipts.abort();
-    presence.abort();
-    uses.abort();
-    fan_out.abort();
-    signing_out.abort();
+    for task in [watch, receipts, presence, uses, fan_out, signing_out, telling] {
+        task.abort();
+    }
     stored(end)
 }
 
@@ -116,7 +132,10 @@ async fn apologise(config: &Config, reason: String) -> anyhow::Result<()> {
     let addresses = addresses(&listeners.plain);
     let (shutdown, stopping) = shutdown::channel();
     tracing::error!(?addresses, %reason, "serving the rescue page only");
-    let handler: Handler = Arc::new(move |request: &_| rescue::respond(&reason, request));
+    let handler: Handler = Arc::new(move |request, _| {
+        let response = rescue::respond(&reason, &request);
+        Box::pin(async move { response })
+    });
     // Nobody signs for a box in this state: who asks for a secure stream gets an alert.
     let gate = Gate::new(None, Admission::new(config.allowance()), handler, stopping);
     let doors = open(listeners, &Keyring::default(), &gate);
@@ -150,10 +169,6 @@ async fn leave(discovery: Option<Discovery>, signal: &'static str) {
     if let (Some(discovery), "SIGINT") = (discovery, signal) {
         discovery.goodbye().await;
     }
-}
-
-fn web_handler(store: Store) -> Handler {
-    Arc::new(move |request: &_| web::respond(&store, request))
 }
 
 fn addresses(listeners: &[TcpListener]) -> Vec<SocketAddr> {

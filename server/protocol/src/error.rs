@@ -26,6 +26,10 @@ pub enum ErrorCode {
     PasswordChangeRequired,
     /// The account is disabled; an administrator can enable it.
     AccountDisabled,
+    /// Nobody owns the box yet: it has to be claimed first.
+    Unclaimed,
+    /// The code is not the one that stands on the box's console.
+    CodeWrong,
     /// The invite is unknown, expired, used up or revoked.
     InviteInvalid,
     /// It does not exist, or it is not for this account to see.

@@ -11,6 +11,7 @@ mod accounts;
 pub mod admin;
 pub mod appliance;
 pub mod authority;
+pub mod claim;
 pub mod close;
 mod conversations;
 mod devices;
@@ -72,6 +73,12 @@ pub const EVENTS_PATH: &str = "/api/v1/events";
 
 /// Where the requests of an event stream's session go.
 pub const RPC_PATH: &str = "/api/v1/rpc";
+
+/// Where a browser logs in, and gets a cookie instead of a token.
+pub const LOGIN_PATH: &str = "/api/v1/login";
+
+/// Where it signs out.
+pub const LOGOUT_PATH: &str = "/api/v1/logout";
 
 /// The WebSocket subprotocol that names this version and its JSON encoding.
 pub const SUBPROTOCOL_JSON: &str = "posthouse.v1.json";

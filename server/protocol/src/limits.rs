@@ -176,6 +176,22 @@ pub const ADDRESS_LOGIN_FAILURES_BURST: u32 = 200;
 /// After that, so many in a second.
 pub const ADDRESS_LOGIN_FAILURES_PER_S: u32 = 2;
 
+/// Wrong codes of the box's console within a minute, from all addresses, that lock everybody out of trying: for a minute first,
+/// then for longer. A code has 60 bits.
+pub const CODES_WRONG_MAX: u32 = 5;
+
+/// The longest of these locks, in seconds.
+pub const CODES_LOCK_S_MAX: u64 = 900;
+
+/// Wrong codes from one address within ten minutes that lock that address: fewer, so that one alone does not lock out everybody.
+pub const ADDRESS_CODES_WRONG_MAX: u32 = 3;
+
+/// The longest of these locks, in seconds.
+pub const ADDRESS_CODES_LOCK_S_MAX: u64 = 3_600;
+
+/// For how long a code of the box's console is shown, in seconds; the one before stays valid until then.
+pub const CODE_LIFE_S: u64 = 900;
+
 /// Connections from one address that ended without `connect` in a row. Past it the address counts as careless.
 pub const WASTED_CONNECTIONS_BURST: u32 = 512;
 

@@ -52,8 +52,9 @@ pub struct LoginResult {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ConnectParams {
-    /// From `login`.
-    pub token: Token,
+    /// From `login`; a browser that has logged in at `/api/v1/login` leaves it out and is known by its cookie.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token>,
     /// Where this client stands, if it was connected before.
     #[serde(default, deserialize_with = "crate::method::object", skip_serializing_if = "Option::is_none")]
     pub resume: Option<Resume>,

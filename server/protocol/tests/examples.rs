@@ -148,6 +148,8 @@ fn every_error_code_stands_in_the_table() {
         TokenInvalid,
         PasswordChangeRequired,
         AccountDisabled,
+        Unclaimed,
+        CodeWrong,
         InviteInvalid,
         NotFound,
         Forbidden,

@@ -10,6 +10,7 @@
 
 mod buckets;
 mod load;
+mod tries;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -22,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use buckets::{Buckets, Rate};
 use load::Load;
+use tries::Tries;
 
 /// Connections at once, where memory and descriptors allow them: 500 people with several devices each, or 10,000
 /// clients that come back while others come and go.
@@ -80,6 +82,8 @@ struct Inner {
     failures: Buckets<(Address, Username)>,
     account_failures: Buckets<Username>,
     address_failures: Buckets<Address>,
+    /// Of codes that stand on the box's console.
+    tries: Mutex<Tries<Address>>,
 }
 
 /// Why there is no place for a connection.
@@ -122,6 +126,7 @@ impl Admission {
                 limits::ADDRESS_LOGIN_FAILURES_PER_S,
                 limits::ADDRESS_LOGIN_FAILURES_BURST,
             )),
+            tries: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -248,6 +253,22 @@ impl Visitor {
         failures.charge(&(self.address, username.clone()), now);
         account_failures.charge(username, now);
         address_failures.charge(&self.address, now);
+    }
+
+    /// Looks whether a code that stands on the box's console is right, unless too many were wrong. Nobody gets two tries for one
+    /// by asking at once.
+    ///
+    /// # Errors
+    /// How long nobody, or nobody at this address, may try another one: right or wrong.
+    pub fn try_code(&self, is_right: impl FnOnce() -> bool, now: Instant) -> Result<bool, Duration> {
+        // Every change under the lock leaves it whole, so that a panic elsewhere does not matter.
+        let mut tries = self.admission.inner.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        tries.check(&self.address, now)?;
+        let is_right = is_right();
+        if !is_right {
+            tries.wrong(self.address, now);
+        }
+        Ok(is_right)
     }
 
     /// It got an answer that somebody wanted.

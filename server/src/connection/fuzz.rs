@@ -14,7 +14,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use super::{config, serve_websocket};
+use super::{Opening, config, serve_websocket};
 use crate::fuzzing::{ANNA, Acknowledged, BEN, Change, Site, bytes, changes, damaged, example, fuzz, runtime, several};
 
 /// What lies in each direction at most: more than any input comes to.
@@ -257,7 +257,7 @@ async fn open(site: &Site) -> (WebSocketStream<DuplexStream>, JoinHandle<()>) {
     let (client, server) = tokio::io::duplex(PIPE_LEN);
     let server = WebSocketStream::from_raw_socket(server, Role::Server, Some(config())).await;
     let (visitor, router, stopping) = (site.visitor().into(), site.router.clone(), site.stopping.clone());
-    let served = tokio::spawn(serve_websocket(server, visitor, router, stopping));
+    let served = tokio::spawn(serve_websocket(server, Opening::default(), visitor, router, stopping));
     (WebSocketStream::from_raw_socket(client, Role::Client, None).await, served)
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use posthouse_protocol::{ErrorBody, Event, Push, Restarting, Resume, close, limits};
+use posthouse_protocol::{ErrorBody, Event, Push, Restarting, Resume, Token, close, limits};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -35,35 +35,50 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The widest delay that a restart asks of a client, so that all of them come back spread out.
 const RESTART_JITTER_MS_MAX: u64 = 1_000;
 
+/// What the HTTP request said that opened a session, for a `connect` that says nothing of it.
+#[derive(Clone, Debug, Default)]
+pub struct Opening {
+    /// Where the client stands.
+    pub resume: Option<Resume>,
+    /// The token of a browser that has logged in.
+    pub cookie: Option<Token>,
+}
+
 /// Serves one client by WebSocket until it or the server goes.
-pub async fn serve_websocket<S>(stream: WebSocketStream<S>, visitor: Arc<Visitor>, router: Router, stopping: Shutdown)
-where
+pub async fn serve_websocket<S>(
+    stream: WebSocketStream<S>,
+    opening: Opening,
+    visitor: Arc<Visitor>,
+    router: Router,
+    stopping: Shutdown,
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
-    serve(WebSocket::new(stream), None, visitor, router, stopping).await;
+    serve(WebSocket::new(stream), opening, visitor, router, stopping).await;
 }
 
 /// Opens an event stream: its body, and what serves the client behind it until it or the server goes.
 pub fn serve_events(
     streams: &Streams,
-    resume: Option<Resume>,
+    opening: Opening,
     visitor: Arc<Visitor>,
     router: Router,
     stopping: Shutdown,
 ) -> (EventBody, impl Future<Output = ()> + Send + 'static) {
     let (stream, body) = EventStream::open(streams, router.epoch());
-    (body, serve(stream, resume, visitor, router, stopping))
+    (body, serve(stream, opening, visitor, router, stopping))
 }
 
 async fn serve<T: Transport>(
     transport: T,
-    resume: Option<Resume>,
+    opening: Opening,
     visitor: Arc<Visitor>,
     router: Router,
     mut stopping: Shutdown,
 ) {
     let (sender, outbox) = outbox();
-    let wire = Wire { origin: router.next_origin(), visitor: Arc::clone(&visitor), resume, outbox: sender };
+    let Opening { resume, cookie } = opening;
+    let wire = Wire { origin: router.next_origin(), visitor: Arc::clone(&visitor), resume, cookie, outbox: sender };
     let origin = wire.origin;
     visitor.opened_session();
     let arrived = now();

@@ -59,7 +59,13 @@ async fn end_of_a_mute_client(under_way: usize) -> (u16, Duration, u32) {
     let mut connection = Connection {
         transport: Mute { pings: 0 },
         session: Session::new(now()).with_patience(now(), PATIENCE),
-        wire: Wire { origin: router.next_origin(), visitor: Arc::clone(&visitor), resume: None, outbox: sender },
+        wire: Wire {
+            origin: router.next_origin(),
+            visitor: Arc::clone(&visitor),
+            resume: None,
+            cookie: None,
+            outbox: sender,
+        },
         router,
         visitor,
         outbox,

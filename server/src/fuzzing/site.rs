@@ -1,22 +1,25 @@
 //! A whole server in memory, on one thread and a clock that stands still while anything happens: connection, session,
 //! router and the real store, anew for each input, so that an input alone decides what follows.
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use posthouse_protocol::appliance::Settings;
 use posthouse_protocol::{AccountId, AccountRole, Event, HistoryAccess, Message, Push, Pushed, Title, Username};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use crate::admission::{Admission, Allowance, Visitor};
+use crate::claim::Claim;
 use crate::listener::Handler;
 use crate::router::{self, Router};
 use crate::shutdown::{self, Shutdown, ShutdownSender};
 use crate::store::stepped::{Files, Stepped};
 use crate::store::{AccountAdd, DeviceAdd, DirectOpen, GroupCreate, GroupSettings, Store};
-use crate::web;
+use crate::web::Web;
 
 /// Of anna's device, which the examples speak for.
 pub const ANNA: &str = "9f2c";
@@ -132,7 +135,9 @@ impl Site {
     /// What answers requests that open no session.
     pub fn handler(&self) -> Handler {
         let store = self.store.clone();
-        Arc::new(move |request: &_| web::respond(&store, request))
+        let settings = Arc::new(Settings::default());
+        let claim = Claim::new(self.router.clone(), &settings, None, Path::new("/nonexistent"));
+        Web { store, router: self.router.clone(), claim, settings, clock_request: None }.handler()
     }
 
     /// Every message that anna may see.

@@ -17,7 +17,7 @@ use crate::fuzzing::{ANNA, Acknowledged, BEN, Change, Site, bytes, changes, dama
 use wire::{Line, Stream};
 
 /// Every status that there is a reason for; 100 comes before another.
-const STATUSES: [u16; 16] = [100, 101, 200, 400, 401, 403, 404, 405, 408, 413, 414, 415, 417, 426, 431, 503];
+const STATUSES: [u16; 18] = [100, 101, 200, 303, 400, 401, 403, 404, 405, 408, 413, 414, 415, 417, 421, 426, 431, 503];
 
 const METHODS: [&str; 5] = ["GET", "POST", "HEAD", "PUT", "OPTIONS"];
 const PATHS: [&str; 8] =
@@ -241,10 +241,9 @@ impl Asked {
 
     /// What PROTOCOL.md says of a sound request.
     fn status(&self, body: &[u8]) -> u16 {
-        let is_foreign = self
-            .origin()
-            .is_some_and(|origin| !["http://posthouse.local", "https://posthouse.local"].contains(&origin));
+        let is_foreign = self.origin().is_some_and(|origin| origin != "http://posthouse.local");
         match (self.path(), self.method()) {
+            (_, "POST" | "PUT" | "OPTIONS") if is_foreign => 403,
             ("/ws" | "/api/v1/events" | "/api/v1/rpc" | "/api/v1/rpc?session=1", _) if is_foreign => 403,
             ("/ws", "GET") if self.is_upgrade() => 101,
             ("/ws", _) => 426,

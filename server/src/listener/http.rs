@@ -1,5 +1,6 @@
 //! One HTTP connection's requests, and where each goes.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,14 +12,15 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_tungstenite::HyperWebsocket;
-use posthouse_protocol::{EVENTS_PATH, RPC_PATH, SUBPROTOCOL_JSON, WEBSOCKET_PATH};
+use posthouse_protocol::appliance::PlainHttp;
+use posthouse_protocol::{EVENTS_PATH, ErrorCode, RPC_PATH, SUBPROTOCOL_JSON, WEBSOCKET_PATH};
 use tokio::sync::mpsc;
 
-use super::{Carrier, Gate, posted};
+use super::{Carrier, Gate, House, Visit, hosts, posted};
 use crate::admission::Visitor;
-use crate::connection::{self, EventBody};
-use crate::page;
+use crate::connection::{self, EventBody, Opening};
 use crate::router::Router;
+use crate::{cookie, page};
 
 /// A whole answer, or one that goes on.
 pub(super) type Body = Either<Full<Bytes>, EventBody>;
@@ -29,13 +31,15 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// The last event that a browser got before it lost its stream (WHATWG HTML, §9.2.4).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-type Upgraded = (HyperWebsocket, Router);
+type Upgraded = (HyperWebsocket, Opening, Router);
 
 /// What answers the requests of one connection.
 pub(super) struct Door {
     gate: Gate,
     visitor: Arc<Visitor>,
     carrier: Carrier,
+    /// The address that the client has come to.
+    at: IpAddr,
     upgrade: mpsc::Sender<Upgraded>,
     /// Whether a request is under way, or an event stream.
     pub is_answering: AtomicBool,
@@ -43,10 +47,10 @@ pub(super) struct Door {
 
 impl Door {
     /// A door, and where a WebSocket comes out if one goes in.
-    pub fn new(gate: Gate, visitor: Visitor, carrier: Carrier) -> (Self, mpsc::Receiver<Upgraded>) {
+    pub fn new(gate: Gate, visitor: Visitor, carrier: Carrier, at: IpAddr) -> (Self, mpsc::Receiver<Upgraded>) {
         let (upgrade, upgraded) = mpsc::channel(1);
         let visitor = Arc::new(visitor);
-        (Self { gate, visitor, carrier, upgrade, is_answering: AtomicBool::new(false) }, upgraded)
+        (Self { gate, visitor, carrier, at, upgrade, is_answering: AtomicBool::new(false) }, upgraded)
     }
 
     /// Who stands at this door.
@@ -56,29 +60,38 @@ impl Door {
 
     /// Answers one request.
     pub async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
-        let Some(router) = &self.gate.router else { return whole((self.gate.handler)(&request)) };
+        let Some(house) = &self.gate.house else { return self.handled(request).await };
+        if let Some(refused) = self.refuse_stranger(&request, house) {
+            return whole(refused);
+        }
         let opens_session = match request.uri().path() {
             WEBSOCKET_PATH => Self::websocket,
             EVENTS_PATH => Self::events,
             RPC_PATH => {
                 self.is_answering.store(true, Ordering::Relaxed);
-                let answer = self.posted(request).await;
+                let answer = self.posted(request, house).await;
                 self.is_answering.store(false, Ordering::Relaxed);
                 return whole(answer);
             }
-            _ => {
-                self.visitor.served();
-                return whole((self.gate.handler)(&request));
-            }
+            _ => return self.handled(request).await,
         };
-        match refuse_foreign(&request, self.carrier) {
-            None => opens_session(self, &mut request, router.clone()),
+        match self.refuse_session(house) {
+            None => opens_session(self, &mut request, house.router.clone()),
             Some(refused) => whole(refused),
         }
     }
 
-    async fn posted(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        if let Some(refused) = refuse_foreign(&request, self.carrier) {
+    async fn handled(&self, request: Request<Incoming>) -> Response<Body> {
+        self.visitor.served();
+        self.is_answering.store(true, Ordering::Relaxed);
+        let visit = Visit { visitor: self.visitor(), carrier: self.carrier };
+        let answer = (self.gate.handler)(request, visit).await;
+        self.is_answering.store(false, Ordering::Relaxed);
+        whole(answer)
+    }
+
+    async fn posted(&self, request: Request<Incoming>, house: &House) -> Response<Full<Bytes>> {
+        if let Some(refused) = self.refuse_session(house) {
             return refused;
         }
         match posted::answer(request, &self.gate.streams).await {
@@ -99,6 +112,7 @@ impl Door {
             let line = "unknown WebSocket subprotocol: use posthouse.v1.json";
             return whole(page::text(StatusCode::BAD_REQUEST, line));
         }
+        let opening = Opening { resume: None, cookie: cookie::token(request.headers(), self.carrier) };
         match hyper_tungstenite::upgrade(request, Some(connection::config())) {
             Ok((mut response, websocket)) => {
                 if asked_for.is_some() {
@@ -106,7 +120,7 @@ impl Door {
                     response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, chosen);
                 }
                 // The channel has room: an upgraded connection sees no second request.
-                let _ = self.upgrade.try_send((websocket, router));
+                let _ = self.upgrade.try_send((websocket, opening, router));
                 whole(response)
             }
             Err(error) => whole(page::text(StatusCode::BAD_REQUEST, &error.to_string())),
@@ -120,7 +134,8 @@ impl Door {
         self.is_answering.store(true, Ordering::Relaxed);
         let stopping = self.gate.stopping.clone();
         let resume = request.headers().get(LAST_EVENT_ID).and_then(|id| connection::resume_from(id.to_str().ok()?));
-        let (body, session) = connection::serve_events(&self.gate.streams, resume, self.visitor(), router, stopping);
+        let opening = Opening { resume, cookie: cookie::token(request.headers(), self.carrier) };
+        let (body, session) = connection::serve_events(&self.gate.streams, opening, self.visitor(), router, stopping);
         // It ends with its body, which this connection holds.
         tokio::spawn(session);
         let mut response = Response::new(Either::Right(body));
@@ -131,61 +146,42 @@ impl Door {
         headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
         response
     }
+
+    /// A page of another site must not speak to this server through its visitor's browser. A browser says whose page
+    /// asks (RFC 6454) unless that only wants to see one of ours; other programs say nothing.
+    fn refuse_stranger(&self, request: &Request<Incoming>, house: &House) -> Option<Response<Full<Bytes>>> {
+        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        if !hosts::is_ours(host, &house.names.borrow(), self.at) {
+            let line = "this box has another name; the owner can add this one to \"names\" in posthouse.toml";
+            return Some(page::text(StatusCode::MISDIRECTED_REQUEST, line));
+        }
+        let origin = request.headers().get(ORIGIN)?.to_str().unwrap_or_default();
+        let is_to_be_seen = matches!(*request.method(), Method::GET | Method::HEAD)
+            && ![WEBSOCKET_PATH, EVENTS_PATH, RPC_PATH].contains(&request.uri().path());
+        if is_to_be_seen || hosts::is_same_origin(origin, host, self.carrier) {
+            return None;
+        }
+        Some(posted::refusal(StatusCode::FORBIDDEN, ErrorCode::BadRequest, "this page belongs to another site"))
+    }
+
+    /// Where there is no session to be had, nor any other answer than why.
+    fn refuse_session(&self, house: &House) -> Option<Response<Full<Bytes>>> {
+        if house.router.owner().borrow().is_none() {
+            let message = "nobody owns this box yet: claim it first, at /claim or with `posthouse claim`";
+            return Some(posted::refusal(StatusCode::FORBIDDEN, ErrorCode::Unclaimed, message));
+        }
+        if self.carrier == Carrier::Plain && house.plain_http == PlainHttp::Refused {
+            let message = "this box wants its messages protected: use https://";
+            return Some(posted::refusal(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message));
+        }
+        None
+    }
 }
 
 fn whole(response: Response<Full<Bytes>>) -> Response<Body> {
     response.map(Either::Left)
 }
 
-/// A page of another site must not speak to this server through its visitor's browser. A browser says whose page
-/// asks (RFC 6454); other programs say nothing.
-fn refuse_foreign(request: &Request<Incoming>, carrier: Carrier) -> Option<Response<Full<Bytes>>> {
-    let origin = request.headers().get(ORIGIN)?;
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    if is_ours(origin.to_str().unwrap_or_default(), carrier, host.unwrap_or_default()) {
-        return None;
-    }
-    Some(posted::refusal(StatusCode::FORBIDDEN, "this page belongs to another site"))
-}
-
-/// Whether the page came from the host that is asked now. A page that others could have changed on its way has no say in what
-/// they can't read; where this server speaks plainly, a proxy in front of it may have spoken TLS.
-fn is_ours(origin: &str, carrier: Carrier, host: &str) -> bool {
-    let authority = match (origin.strip_prefix("https://"), carrier) {
-        (None, Carrier::Plain) => origin.strip_prefix("http://"),
-        (authority, _) => authority,
-    };
-    !host.is_empty() && authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
-}
-
 fn names_our_subprotocol(header: &HeaderValue) -> bool {
     header.to_str().is_ok_and(|names| names.split(',').any(|name| name.trim() == SUBPROTOCOL_JSON))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Carrier, is_ours};
-
-    #[test]
-    fn only_a_page_of_this_host_may_ask() {
-        for (origin, host) in [
-            ("http://posthouse.local", "posthouse.local"),
-            ("https://Posthouse.local:8443", "posthouse.local:8443"),
-            ("http://[fe80::1]:8080", "[fe80::1]:8080"),
-        ] {
-            assert!(is_ours(origin, Carrier::Plain, host), "{origin} at {host}");
-            assert_eq!(is_ours(origin, Carrier::Secure, host), origin.starts_with("https"), "{origin} at {host}");
-        }
-        for (origin, host) in [
-            ("http://evil.example", "posthouse.local"),
-            ("http://posthouse.local.evil.example", "posthouse.local"),
-            ("http://posthouse.local:81", "posthouse.local"),
-            ("null", "posthouse.local"),
-            ("", "posthouse.local"),
-            ("http://", ""),
-            ("file://posthouse.local", "posthouse.local"),
-        ] {
-            assert!(!is_ours(origin, Carrier::Plain, host), "{origin} at {host}");
-        }
-    }
 }

@@ -6,26 +6,32 @@
 mod accepting;
 #[cfg(test)]
 mod fuzz;
+mod hosts;
 mod http;
 mod posted;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use posthouse_protocol::appliance::PlainHttp;
 use posthouse_protocol::limits;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::admission::{Admission, Visitor};
 use crate::connection::{self, Streams};
+use crate::names::Names;
 use crate::router::Router;
 use crate::shutdown::Shutdown;
 use crate::tls::Handshakes;
@@ -46,12 +52,32 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const LAST_REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Answers every request that opens no session.
-pub type Handler = Arc<dyn Fn(&Request<Incoming>) -> Response<Full<Bytes>> + Send + Sync>;
+pub type Handler = Arc<dyn Fn(Request<Incoming>, Visit) -> BoxFuture<'static, Response<Full<Bytes>>> + Send + Sync>;
+
+/// Who makes a request, and how.
+#[derive(Clone)]
+pub struct Visit {
+    /// The connection's place.
+    pub visitor: Arc<Visitor>,
+    /// What carries it.
+    pub carrier: Carrier,
+}
+
+/// What a box has that can chat.
+#[derive(Clone)]
+pub struct House {
+    /// What sessions talk to.
+    pub router: Router,
+    /// What requests may be for.
+    pub names: watch::Receiver<Names>,
+    /// Whether sessions may be opened without TLS.
+    pub plain_http: PlainHttp,
+}
 
 /// What every connection needs.
 #[derive(Clone)]
 pub struct Gate {
-    router: Option<Router>,
+    house: Option<House>,
     admission: Admission,
     handler: Handler,
     stopping: Shutdown,
@@ -59,9 +85,9 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// One gate is shared by all listening sockets. Without a router there are no sessions.
-    pub fn new(router: Option<Router>, admission: Admission, handler: Handler, stopping: Shutdown) -> Self {
-        Self { router, admission, handler, stopping, streams: Streams::default() }
+    /// One gate is shared by all listening sockets. Without a house there is only the handler.
+    pub fn new(house: Option<House>, admission: Admission, handler: Handler, stopping: Shutdown) -> Self {
+        Self { house, admission, handler, stopping, streams: Streams::default() }
     }
 }
 
@@ -110,8 +136,9 @@ async fn serve_stream(stream: TcpStream, entrance: Entrance, visitor: Visitor, g
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    let Ok(at) = stream.local_addr() else { return };
     let handshakes = match entrance {
-        Entrance::Plain => return speak_http(stream, Carrier::Plain, visitor, gate).await,
+        Entrance::Plain => return speak_http(stream, Carrier::Plain, at.ip(), visitor, gate).await,
         Entrance::Secure(handshakes) => handshakes,
     };
     let mut stopping = gate.stopping.clone();
@@ -120,19 +147,19 @@ async fn serve_stream(stream: TcpStream, entrance: Entrance, visitor: Visitor, g
         () = stopping.requested() => return,
     };
     match accepted {
-        Ok(stream) => speak_http(stream, Carrier::Secure, visitor, gate).await,
+        Ok(stream) => speak_http(stream, Carrier::Secure, at.ip(), visitor, gate).await,
         // Its visitor leaves without having been served: the address pays for it.
         Err(error) => tracing::debug!(%error, "a client did not get in"),
     }
 }
 
-/// Over whatever carries the bytes.
-async fn speak_http<S>(stream: S, carrier: Carrier, visitor: Visitor, gate: Gate)
+/// Over whatever carries the bytes, with somebody who has come to this address.
+async fn speak_http<S>(stream: S, carrier: Carrier, at: IpAddr, visitor: Visitor, gate: Gate)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let mut stopping = gate.stopping.clone();
-    let (door, mut upgraded) = Door::new(gate, visitor, carrier);
+    let (door, mut upgraded) = Door::new(gate, visitor, carrier, at);
     let service = service_fn(|request| {
         let answer = door.answer(request);
         async move { Ok::<_, std::convert::Infallible>(answer.await) }
@@ -163,9 +190,9 @@ where
         tracing::debug!(%error, "an HTTP connection ended early");
         return;
     }
-    let Ok((websocket, router)) = upgraded.try_recv() else { return };
+    let Ok((websocket, opening, router)) = upgraded.try_recv() else { return };
     match websocket.await {
-        Ok(stream) => connection::serve_websocket(stream, door.visitor(), router, stopping).await,
+        Ok(stream) => connection::serve_websocket(stream, opening, door.visitor(), router, stopping).await,
         Err(error) => tracing::debug!(%error, "an upgrade failed"),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
-use posthouse_protocol::{AccountId, ErrorBody, Method, Outgoing, RequestHead, RequestId, Resume};
+use posthouse_protocol::{AccountId, ErrorBody, Method, Outgoing, RequestHead, RequestId, Resume, Token};
 use serde::Serialize;
 
 use super::outbox::OutboxSender;
@@ -25,6 +25,8 @@ pub struct Wire {
     pub visitor: Arc<Visitor>,
     /// Where it goes on, unless `connect` says so itself.
     pub resume: Option<Resume>,
+    /// The token of the browser that opened it, unless `connect` brings one itself.
+    pub cookie: Option<Token>,
     /// Where its events go once it is connected.
     pub outbox: OutboxSender,
 }

@@ -10,6 +10,7 @@ use posthouse_protocol::{
 
 use super::call::{Answer, Caller, Change, Open, Outcome, Read, Wire};
 use super::{Inner, Router, invalid, refused, store_failed};
+use crate::admission::Visitor;
 use crate::store::{self, Committed, DevicesUsed, PasswordSet, Refusal, Revoked, StoreError};
 
 /// So often it is looked which devices are in use: often enough that a run of the server too short for it is no rule.
@@ -76,7 +77,7 @@ impl Open for PasswordChange {
         if password == new_password {
             return Err(invalid("new_password: another one than before"));
         }
-        let account = inner.check_password(&wire, &username, password.0).await?;
+        let account = inner.check_password(&wire.visitor, &username, password.0).await?;
         let password_hash = inner.passwords.hash(new_password.0).await?;
         let old_hash = account.password_hash;
         let set = inner.write(PasswordSet { account_id: account.account.account_id, old_hash, password_hash }).await?;
@@ -132,18 +133,18 @@ impl Inner {
     /// wrong password, after the same work.
     pub(super) async fn check_password(
         &self,
-        wire: &Wire,
+        visitor: &Visitor,
         username: &Username,
         password: String,
     ) -> Result<store::AccountRow, ErrorBody> {
-        wire.visitor.may_log_in(username, Instant::now())?;
+        visitor.may_log_in(username, Instant::now())?;
         let name = username.clone();
         let found = self.read(move |snapshot| snapshot.account_by_name(&name)).await?;
         // Who has departed has no password any more.
         let stored = found.as_ref().map(|row| row.password_hash.clone()).filter(|hash| !hash.is_empty());
         let matches = self.passwords.verify(password, stored).await?;
         let Some(account) = found.filter(|_| matches) else {
-            wire.visitor.login_failed(username, Instant::now());
+            visitor.login_failed(username, Instant::now());
             return Err(ErrorBody::new(ErrorCode::LoginFailed, "user name and password don't match"));
         };
         if account.status == AccountStatus::Active { Ok(account) } else { Err(refused(Refusal::AccountDisabled)) }

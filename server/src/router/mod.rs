@@ -8,6 +8,7 @@
 
 mod accounts;
 mod call;
+mod claim;
 mod conversations;
 mod devices;
 mod edits;
@@ -37,6 +38,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 #[cfg(test)]
 pub use call::Answer;
 pub use call::{Access, Call, Caller, Completion, Outcome, Wire};
+pub use claim::Claimed;
 pub use methods::method;
 pub use outbox::{Outbox, Verdict, outbox};
 
@@ -83,6 +85,11 @@ impl Router {
     /// The life of the database that this router serves.
     pub fn epoch(&self) -> Epoch {
         self.inner.store.epoch()
+    }
+
+    /// How many sessions are connected.
+    pub fn session_count(&self) -> usize {
+        self.inner.registry.count()
     }
 
     /// A name for a new connection.
@@ -177,7 +184,7 @@ fn refused(refusal: Refusal) -> ErrorBody {
         Refusal::GroupFull | Refusal::TooManyInvites | Refusal::EditedOften | Refusal::ManyReactions => {
             ErrorCode::LimitReached
         }
-        Refusal::ClientMsgIdUsed | Refusal::Recalled => ErrorCode::Conflict,
+        Refusal::AlreadyClaimed | Refusal::ClientMsgIdUsed | Refusal::Recalled => ErrorCode::Conflict,
     };
     ErrorBody::new(code, refusal.to_string())
 }

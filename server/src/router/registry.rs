@@ -99,6 +99,11 @@ impl Registry {
         self.lock().devices.values().copied().collect()
     }
 
+    /// How many sessions are connected.
+    pub fn count(&self) -> usize {
+        self.lock().devices.len()
+    }
+
     /// Ends the sessions of devices whose tokens are void.
     pub fn sign_out(&self, gone: &Committed<SignedOut>) {
         let mut sessions = self.lock();

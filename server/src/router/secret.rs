@@ -1,4 +1,4 @@
-//! Secrets that the server makes up: device tokens, codes of invites, initial passwords.
+//! Secrets that the server makes up: device tokens, codes of invites, initial passwords, the key of backups.
 //!
 //! Tokens and codes are stored as their SHA-256. A fast hash suffices because there is nothing to guess: a token has 256
 //! random bits, a code 80.
@@ -18,12 +18,17 @@ pub(super) fn token() -> Token {
 
 /// A fresh code of an invite.
 pub(super) fn invite_code() -> InviteCode {
-    InviteCode(readable())
+    InviteCode(readable::<16>())
 }
 
 /// A fresh password.
 pub(super) fn password() -> Password {
-    Password(readable())
+    Password(readable::<16>())
+}
+
+/// A fresh key for backups: 160 bits.
+pub(super) fn backup_key() -> String {
+    readable::<32>()
 }
 
 /// What the store knows a token by.
@@ -37,10 +42,9 @@ pub(super) fn code_hash(code: &InviteCode) -> TokenHash {
     Sha256::digest(typed.to_lowercase().as_bytes()).into()
 }
 
-/// 80 random bits, in groups for reading out.
-fn readable() -> String {
-    let characters: Vec<char> =
-        random::<16>().iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
+/// 5 random bits a character, in groups for reading out.
+fn readable<const N: usize>() -> String {
+    let characters: Vec<char> = random::<N>().iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
     characters.chunks(4).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join("-")
 }
 
@@ -58,6 +62,7 @@ mod tests {
     fn secrets_differ_and_a_code_may_be_typed_carelessly() {
         assert_ne!(token().0, token().0);
         assert_ne!(password(), password());
+        assert_eq!(backup_key().len(), 39);
         let code = invite_code();
         assert_eq!(code.0.len(), 19, "{}", code.0);
         let typed = InviteCode(format!(" {} ", code.0.to_uppercase()));

@@ -2,12 +2,13 @@
 
 use posthouse_protocol::{
     Connect, ConnectParams, ConnectResult, Empty, Epoch, ErrorBody, ErrorCode, LimitsInfo, Login, LoginParams,
-    LoginResult, Ping, Resume, SessionId, Sync, SyncParams, SyncResult, limits,
+    LoginResult, Ping, Resume, SessionId, Sync, SyncParams, SyncResult, Token, limits,
 };
 
 use super::call::{Answer, Caller, Open, Outcome, Read, Wire};
-use super::{Inner, invalid, page_limit, secret};
-use crate::store::{AccountRow, DeviceAdd, FoundDevice, cursor, gseq};
+use super::{Inner, Router, invalid, page_limit, refused, secret, store_failed};
+use crate::admission::Visitor;
+use crate::store::{AccountRow, Committed, DeviceAdd, DevicesRevoke, FoundDevice, Refusal, Revoked, cursor, gseq};
 
 impl Open for Ping {
     async fn open(_inner: &Inner, _wire: Wire, _params: Empty) -> Outcome {
@@ -17,19 +18,51 @@ impl Open for Ping {
 
 impl Open for Login {
     async fn open(inner: &Inner, wire: Wire, params: LoginParams) -> Outcome {
+        Ok(Answer::committed(inner.log_in(&wire.visitor, params).await?))
+    }
+}
+
+impl Router {
+    /// What `login` does, for a browser's page.
+    ///
+    /// # Errors
+    /// As those of `login`.
+    pub async fn log_in(&self, visitor: &Visitor, params: LoginParams) -> Result<Committed<LoginResult>, ErrorBody> {
+        self.inner.log_in(visitor, params).await
+    }
+
+    /// Signs the device out that has this token, if there is one.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn sign_out(&self, token: &Token) -> Result<(), ErrorBody> {
+        let found = self.inner.store.devices().find(&secret::token_hash(token));
+        let Some(FoundDevice { account, device_id, .. }) = found else { return Ok(()) };
+        let (actor, account_id) = (account.account_id, account.account_id);
+        let revoke = DevicesRevoke { actor, account_id, which: Revoked::One(device_id) };
+        match self.inner.store.write(revoke).await.map_err(|error| store_failed(&error))? {
+            // Another request may have been quicker.
+            Ok(_) | Err(Refusal::NoSuchDevice) => Ok(()),
+            Err(refusal) => Err(refused(refusal)),
+        }
+    }
+}
+
+impl Inner {
+    async fn log_in(&self, visitor: &Visitor, params: LoginParams) -> Result<Committed<LoginResult>, ErrorBody> {
         let LoginParams { username, password, device } = params;
         check_device_name(&device)?;
         let AccountRow { account, password_hash, must_change, .. } =
-            inner.check_password(&wire, &username, password).await?;
+            self.check_password(visitor, &username, password).await?;
         if must_change {
             let message = "this password was only for the first log-in: change it with password.change";
             return Err(ErrorBody::new(ErrorCode::PasswordChangeRequired, message));
         }
         let token = secret::token();
         let (account_id, token_hash) = (account.account_id, secret::token_hash(&token));
-        let made = inner.write(DeviceAdd { account_id, password_hash, token_hash, name: device }).await?;
-        wire.visitor.served();
-        Ok(Answer::committed(made.map(|()| LoginResult { token, account })))
+        let made = self.write(DeviceAdd { account_id, password_hash, token_hash, name: device }).await?;
+        visitor.served();
+        Ok(made.map(|()| LoginResult { token, account }))
     }
 }
 
@@ -44,8 +77,9 @@ pub(super) fn check_device_name(name: &str) -> Result<(), ErrorBody> {
 impl Open for Connect {
     async fn open(inner: &Inner, wire: Wire, params: ConnectParams) -> Outcome {
         let ConnectParams { token, resume } = params;
-        let token_hash = secret::token_hash(&token);
         let invalid_token = || ErrorBody::new(ErrorCode::TokenInvalid, "log in again");
+        let token = token.or(wire.cookie).ok_or_else(invalid_token)?;
+        let token_hash = secret::token_hash(&token);
         let FoundDevice { account, device_id } = inner.store.devices().find(&token_hash).ok_or_else(invalid_token)?;
         // Events come from right behind this record on; whoever syncs up to it sees everything once.
         let last = inner.registry.add(account.account_id, device_id, wire.origin, wire.outbox);
@@ -139,7 +173,7 @@ mod tests {
             let caller = Caller { account_id: AccountId(1), origin: Origin(1) };
             let admission = Admission::new(Allowance::for_this_machine());
             let visitor = Arc::new(admission.enter([127, 0, 0, 1].into(), Instant::now()).expect("a place"));
-            let wire = Wire { origin: Origin(1), visitor, resume: None, outbox: outbox().0 };
+            let wire = Wire { origin: Origin(1), visitor, resume: None, cookie: None, outbox: outbox().0 };
             for (cursor, code) in [("4", ErrorCode::CursorExpired), ("8", ErrorCode::InvalidParams)] {
                 let frame = format!(r#"{{"id":1,"method":"sync","params":{{"cursor":"{cursor}"}}}}"#);
                 let head = RequestHead::parse(&frame).expect("a request");

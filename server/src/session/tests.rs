@@ -104,7 +104,7 @@ fn frames_that_are_no_requests_get_a_typed_error() {
         ("{\"id\":1,\"method\":\"fly\"}", "unknown_method"),
         ("{\"id\":1,\"method\":\"ping\",\"params\":{\"x\":1}}", "invalid_params"),
         ("{\"id\":1,\"method\":\"ping\",\"params\":[]}", "invalid_params"),
-        ("{\"id\":1,\"method\":\"connect\"}", "invalid_params"),
+        ("{\"id\":1,\"method\":\"connect\",\"params\":{\"token\":7}}", "invalid_params"),
         ("{\"id\":1,\"method\":\"connect\",\"params\":[\"token\"]}", "invalid_params"),
         ("{\"id\":1,\"method\":\"login\",\"params\":{\"username\":7}}", "invalid_params"),
     ] {

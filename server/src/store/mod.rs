@@ -37,8 +37,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use posthouse_protocol::Epoch;
-use tokio::sync::{mpsc, oneshot};
+use posthouse_protocol::{Account, Epoch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 #[cfg(test)]
 use command::GroupsLeave;
@@ -46,8 +46,8 @@ pub use command::{
     AccountAdd, AccountDepart, AccountDisable, AccountEnable, AccountImport, AccountRename, AccountReset,
     AccountRoleSet, By, DeviceAdd, DevicesRevoke, DevicesUsed, DirectOpen, EverybodyFill, EverybodyOpen, GroupCreate,
     GroupLeave, GroupRole, GroupUpdate, InviteAccept, InviteAdd, InviteRevoke, MarksMove, MemberRemove, MembersAdd,
-    MessageAppend, MessageEdit, MessageReact, MessageRecall, NewAccount, PasswordSet, PreferencesSet, Refusal,
-    RetentionSet, Revoked, Step, Write,
+    MessageAppend, MessageEdit, MessageReact, MessageRecall, NewAccount, OwnerClaim, PasswordSet, PreferencesSet,
+    Refusal, RetentionSet, Revoked, Step, Write,
 };
 pub use committed::Committed;
 pub use database::FILE_NAME;
@@ -204,6 +204,7 @@ pub struct Store {
     queue: mpsc::Sender<writer::Job>,
     epoch: Epoch,
     devices: Arc<DeviceIndex>,
+    owner: watch::Receiver<Option<Account>>,
     floor: Arc<AtomicU64>,
 }
 
@@ -271,9 +272,10 @@ impl Store {
         let overlay = Overlay::new(Arc::clone(&database));
         let (sign_out, signed_out) = mpsc::channel(SIGNED_OUT_LEN_MAX);
         let devices = Arc::clone(&state.devices);
+        let owner = state.owner.subscribe();
         let floor = Arc::new(AtomicU64::new(state.floor));
         let writer = Writer { log, state, overlay, handoff: Arc::clone(&handoff), publish, sign_out };
-        let store = Self { database, handoff, queue, epoch, devices, floor };
+        let store = Self { database, handoff, queue, epoch, devices, owner, floor };
         Ok(Assembled { writer, jobs, store, published, signed_out })
     }
 
@@ -285,6 +287,11 @@ impl Store {
     /// Which tokens are valid.
     pub fn devices(&self) -> &DeviceIndex {
         &self.devices
+    }
+
+    /// Who owns the site; nobody does until it is claimed.
+    pub fn owner(&self) -> watch::Receiver<Option<Account>> {
+        self.owner.clone()
     }
 
     /// For how many seconds servers ran on this database, in all.

@@ -233,6 +233,15 @@ pub(super) struct RetentionRow {
     pub unknown: Unknown,
 }
 
+/// What belongs to whoever owns the box.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct OwnershipRow {
+    /// What backups are to be encrypted with; the owner has it on paper.
+    pub backup_key: String,
+    #[serde(flatten)]
+    pub unknown: Unknown,
+}
+
 /// What a message said until it was edited.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct VersionRow {
@@ -332,6 +341,10 @@ impl RowKey {
 
     pub fn preferences(account: AccountId, conversation: ConversationId) -> Self {
         Self::new(RowTable::Preferences, pair_key(account.0, conversation.0))
+    }
+
+    pub fn ownership() -> Self {
+        Self::new(RowTable::Setting, "ownership".as_bytes())
     }
 
     pub fn retention() -> Self {

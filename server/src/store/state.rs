@@ -10,6 +10,7 @@ use posthouse_protocol::{
     Account, AccountId, AccountRole, AccountStatus, ConversationId, ConversationKind, GroupInfo, MemberRole,
 };
 use redb::{Database, ReadableDatabase, ReadableTable};
+use tokio::sync::watch;
 
 use super::StoreError;
 use super::device_index::{DeviceIndex, ServingTime, TokenHash};
@@ -32,6 +33,9 @@ pub(super) struct State {
     pub usernames: HashMap<String, AccountId>,
     /// What each account may do.
     pub standings: HashMap<AccountId, Standing>,
+    /// Who owns the site, for those who follow it: the first of them where they are several. As with devices, it is told a moment
+    /// before it is durable, which shows nobody anything.
+    pub owner: watch::Sender<Option<Account>>,
     /// Shared with those who check tokens.
     pub devices: Arc<DeviceIndex>,
     /// SHA-256 of an invite's code → the invite.
@@ -186,6 +190,23 @@ impl State {
         self.accounts.insert(account.account_id, account);
     }
 
+    /// Notes what an account may do, and who owns the site from then on.
+    pub fn set_standing(&mut self, account_id: AccountId, standing: Standing) {
+        let before = self.standings.insert(account_id, standing);
+        if standing.role == AccountRole::Owner || before.is_some_and(|before| before.role == AccountRole::Owner) {
+            let owners = self.standings.iter().filter(|(_, standing)| standing.role == AccountRole::Owner);
+            let first =
+                owners.min_by_key(|(account_id, standing)| (standing.status != AccountStatus::Active, **account_id));
+            let owner = first.and_then(|(account_id, _)| self.accounts.get(account_id)).cloned();
+            self.owner.send_if_modified(|known| std::mem::replace(known, owner.clone()) != owner);
+        }
+    }
+
+    /// Whether somebody owns the site.
+    pub fn is_owned(&self) -> bool {
+        self.owner.borrow().is_some()
+    }
+
     /// Whether the account is one that can be let into a conversation.
     pub fn can_join(&self, account_id: AccountId) -> bool {
         self.standings.get(&account_id).is_some_and(|standing| standing.status != AccountStatus::Departed)
@@ -217,7 +238,7 @@ impl State {
         let row: AccountRow = decode_json("an account", value)?;
         let standing = row.standing();
         self.add_account(row.account.clone());
-        self.standings.insert(row.account.account_id, standing);
+        self.set_standing(row.account.account_id, standing);
         Ok(())
     }
 

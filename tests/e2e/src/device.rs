@@ -40,7 +40,7 @@ impl Device {
     /// The same by a transport of the caller's choice.
     pub async fn connect_by(transport: Transport, server: &ServerUrl, token: Token) -> Self {
         let (client, events) = Client::open_by(server, transport).await.expect("the server answers");
-        let params = ConnectParams { token: token.clone(), resume: None };
+        let params = ConnectParams { token: Some(token.clone()), resume: None };
         let connected = within("answer to connect", client.call::<Connect>(&params)).await.expect("the token is valid");
         Self { account: connected.account, token, client, events }
     }

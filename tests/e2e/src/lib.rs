@@ -6,6 +6,7 @@
 
 pub mod binaries;
 mod box_authority;
+mod box_files;
 mod contract;
 mod device;
 pub mod http;
@@ -19,6 +20,7 @@ pub mod terminal;
 pub mod wait;
 
 pub use box_authority::BoxAuthority;
+pub use box_files::Appliance;
 pub use contract::Contract;
 pub use device::{Device, refusal};
 pub use log::Log;

@@ -36,7 +36,12 @@ pub enum End {
 impl RawSocket {
     /// Connects and upgrades.
     pub async fn open(address: SocketAddr) -> Self {
-        Self::upgrade(TcpStream::connect(address).await.expect("the server accepts"), address).await
+        Self::open_with(address, "").await
+    }
+
+    /// The same with further headers, each with its line end.
+    pub async fn open_with(address: SocketAddr, headers: &str) -> Self {
+        Self::upgrade(TcpStream::connect(address).await.expect("the server accepts"), address, headers).await
     }
 
     /// The same, with a small receive buffer in the kernel: what such a client does not read soon waits at the
@@ -44,13 +49,13 @@ impl RawSocket {
     pub async fn open_narrow(address: SocketAddr) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a small buffer");
-        Self::upgrade(socket.connect(address).await.expect("the server accepts"), address).await
+        Self::upgrade(socket.connect(address).await.expect("the server accepts"), address, "").await
     }
 
-    async fn upgrade(mut stream: TcpStream, address: SocketAddr) -> Self {
+    async fn upgrade(mut stream: TcpStream, address: SocketAddr, headers: &str) -> Self {
         let request = format!(
             "GET /ws HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
         );
         stream.write_all(request.as_bytes()).await.expect("the request is taken");
         let mut head = Vec::new();

@@ -50,7 +50,7 @@ async fn raw(server: &Server, token: &Token) -> RawSocket {
 
 async fn token_is_void(server: &Server, token: &Token) {
     let (client, _) = Client::open(&server.url()).await.expect("the server");
-    let params = ConnectParams { token: token.clone(), resume: None };
+    let params = ConnectParams { token: Some(token.clone()), resume: None };
     let error = refusal(within("answer", client.call::<Connect>(&params)).await);
     assert_eq!(error.code, ErrorCode::TokenInvalid);
 }

@@ -155,13 +155,19 @@ fn the_table_has_every_method() {
     assert_eq!(listed, methods, "the table of authority.rs (left) against the protocol (right)");
 }
 
-/// A route: what nobody, a page of another site, an ended session and a session get.
-const ROUTES: &[(&str, &str, [u16; 4])] = &[
-    ("GET", "/healthz", [200, 200, 200, 200]),
-    ("GET", "/api/v1/events", [200, 403, 200, 200]),
-    ("POST", "/api/v1/rpc", [401, 403, 401, 200]),
+/// A route: what nobody, a page of another site, an ended session and a session get; then nobody, of a box that nobody owns.
+const ROUTES: &[(&str, &str, [u16; 5])] = &[
+    ("GET", "/healthz", [200, 200, 200, 200, 200]),
+    ("GET", "/api/v1/events", [200, 403, 200, 200, 403]),
+    ("POST", "/api/v1/rpc", [401, 403, 401, 200, 403]),
     // Without the headers of an upgrade.
-    ("GET", "/ws", [426, 403, 426, 426]),
+    ("GET", "/ws", [426, 403, 426, 426, 403]),
+    ("GET", "/claim/challenge", [200, 200, 200, 200, 200]),
+    // A request that is none of theirs: it gets as far as being read.
+    ("POST", "/claim/proof", [400, 403, 400, 400, 400]),
+    ("POST", "/claim", [400, 403, 400, 400, 400]),
+    ("POST", "/api/v1/login", [400, 403, 400, 400, 403]),
+    ("POST", "/api/v1/logout", [200, 403, 200, 200, 403]),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,7 +179,7 @@ async fn everybody_gets_from_each_route_what_the_table_says() {
     listed.sort();
     assert_eq!(listed, routes, "the table (left) against the OpenAPI document (right)");
 
-    let (_site, server) = Site::with_accounts(&[]);
+    let (_site, server) = Site::with_accounts(&["anna"]);
     let address = server.address();
     let session = RawEvents::open(address).await;
     let ended = RawEvents::open(address).await.session;
@@ -184,8 +190,12 @@ async fn everybody_gets_from_each_route_what_the_table_says() {
         format!("Authorization: Bearer {}\r\n", session.session),
     ];
     let body = r#"{"id":1,"method":"ping"}"#;
+    let site = Site::new();
+    let unclaimed = site.start();
     for (method, path, statuses) in ROUTES {
-        for (caller, expected) in callers.iter().zip(statuses) {
+        let nobody = (unclaimed.address(), String::new());
+        let callers = callers.iter().map(|caller| (address, caller.clone())).chain([nobody]);
+        for ((address, caller), expected) in callers.zip(statuses) {
             let sent = if *method == "POST" { body } else { "" };
             let len = sent.len();
             let head = format!(

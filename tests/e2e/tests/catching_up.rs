@@ -208,7 +208,7 @@ async fn connect(
     resume: Option<Resume>,
 ) -> (Client, Events, ConnectResult) {
     let (client, events) = Client::open(url).await.expect("the server answers");
-    let params = ConnectParams { token: token.clone(), resume };
+    let params = ConnectParams { token: Some(token.clone()), resume };
     let connected = within("answer to connect", client.call::<Connect>(&params)).await.expect("the token is valid");
     (client, events, connected)
 }

@@ -189,7 +189,7 @@ async fn what_is_missing_misspelt_or_out_of_bounds_is_refused_and_changes_nothin
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_it_is_done_before_connect() {
-    let (_site, server) = Site::with_accounts(&[]);
+    let (_site, server) = Site::with_accounts(&["anna"]);
     let mut socket = RawSocket::open(server.address()).await;
     for (id, method) in ["create", "update", "members", "add", "remove", "role", "leave"].into_iter().enumerate() {
         let answer = socket.call(id as u64, &format!("conversations.{method}"), json!({})).await;

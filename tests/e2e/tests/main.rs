@@ -4,8 +4,10 @@
 mod accounts;
 mod admin_socket;
 mod authority;
+mod browser;
 mod catching_up;
 mod chat;
+mod claim;
 mod command_line;
 mod crowd;
 mod damaged_database;
@@ -29,4 +31,5 @@ mod shutdown;
 mod slow_consumer;
 mod tls;
 mod trust;
+mod web_edges;
 mod websocket_abuse;

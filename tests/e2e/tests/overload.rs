@@ -271,5 +271,5 @@ async fn freed(address: SocketAddr) {
 }
 
 async fn health(address: SocketAddr) -> Answer {
-    http::ask(address, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await
+    http::ask(address, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await
 }

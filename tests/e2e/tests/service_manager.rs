@@ -328,7 +328,7 @@ fn behind(socket: OwnedFd, site: &Site) -> Command {
 fn ask(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).expect("nobody is refused");
     stream.set_read_timeout(Some(BOUND)).expect("a time-out");
-    let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let mut answer = String::new();
     match asked.and_then(|()| stream.read_to_string(&mut answer)) {
         Err(error) if matches!(error.kind(), ErrorKind::WouldBlock) => panic!("no answer came"),

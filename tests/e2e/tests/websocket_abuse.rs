@@ -154,18 +154,19 @@ async fn an_upgrade_that_is_none_of_ours_is_refused_by_http() {
     let mut site = TwoOthers::new().await;
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
     let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    let subprotocol =
-        |names: &str| format!("GET /ws HTTP/1.1\r\nHost: x\r\n{upgrade}{key}Sec-WebSocket-Protocol: {names}\r\n\r\n");
+    let subprotocol = |names: &str| {
+        format!("GET /ws HTTP/1.1\r\nHost: localhost\r\n{upgrade}{key}Sec-WebSocket-Protocol: {names}\r\n\r\n")
+    };
     for (request, status) in [
-        ("GET /ws HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(), "426"),
-        (format!("GET /ws HTTP/1.1\r\nHost: x\r\n{upgrade}\r\n"), "400"),
-        (format!("GET /ws HTTP/1.1\r\nHost: x\r\n{}{key}\r\n", upgrade.replace("13", "8")), "400"),
-        (format!("POST /ws HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n{upgrade}{key}\r\n"), "426"),
+        ("GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned(), "426"),
+        (format!("GET /ws HTTP/1.1\r\nHost: localhost\r\n{upgrade}\r\n"), "400"),
+        (format!("GET /ws HTTP/1.1\r\nHost: localhost\r\n{}{key}\r\n", upgrade.replace("13", "8")), "400"),
+        (format!("POST /ws HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n{upgrade}{key}\r\n"), "426"),
         (subprotocol("chat"), "400"),
         (subprotocol("posthouse.v2.json"), "400"),
         (subprotocol("chat, posthouse.v1.json"), "101"),
-        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(), "405"),
-        ("GET /etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".to_owned(), "404"),
+        ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(), "405"),
+        ("GET /etc/passwd HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned(), "404"),
     ] {
         let answer = site.http(request.as_bytes()).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");

@@ -48,7 +48,7 @@ impl Device {
     }
 
     async fn begin(client: Client, events: Events, token: Token) -> anyhow::Result<Self> {
-        bounded("connect", client.call::<Connect>(&ConnectParams { token: token.clone(), resume: None })).await?;
+        bounded("connect", client.call::<Connect>(&ConnectParams { token: Some(token.clone()), resume: None })).await?;
         Ok(Self { client, events, token })
     }
 

@@ -73,7 +73,7 @@ impl Dialect {
     pub fn hello(self, person: &Person) -> Utf8Bytes {
         match self {
             Self::Server => {
-                let params = ConnectParams { token: person.token.clone(), resume: None };
+                let params = ConnectParams { token: Some(person.token.clone()), resume: None };
                 json(&Request::<Connect>::new(RequestId(0), &params))
             }
             Self::Relay => format!("hello {}", person.number).into(),

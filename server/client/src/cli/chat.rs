@@ -150,7 +150,7 @@ pub fn logged_out(login: &Login) -> String {
 pub async fn connect(transport: Transport) -> anyhow::Result<(Client, Events)> {
     let login = Login::load()?;
     let (client, events) = Client::open_by(&login.server, transport).await?;
-    match client.call::<Connect>(&ConnectParams { token: login.token.clone(), resume: None }).await {
+    match client.call::<Connect>(&ConnectParams { token: Some(login.token.clone()), resume: None }).await {
         Ok(_) => Ok((client, events)),
         Err(ClientError::Refused(error)) if error.code == ErrorCode::TokenInvalid => {
             bail!(logged_out(&login))

@@ -120,7 +120,7 @@ pub async fn invite(command: InviteCommand, transport: Transport, output: Output
 pub async fn log_out(transport: Transport) -> anyhow::Result<()> {
     let login = Login::load()?;
     let (client, _events) = Client::open_by(&login.server, transport).await?;
-    let params = ConnectParams { token: login.token, resume: None };
+    let params = ConnectParams { token: Some(login.token), resume: None };
     match client.call::<Connect>(&params).await {
         Ok(_) => {
             client.call::<Logout>(&Empty {}).await?;

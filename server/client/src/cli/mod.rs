@@ -2,6 +2,7 @@
 
 mod account;
 mod chat;
+mod claim;
 mod device;
 mod group;
 mod messages;
@@ -57,6 +58,20 @@ enum Command {
         password_stdin: bool,
         /// Your user name
         name: Username,
+    },
+    /// Become the owner of a new box; asks for the code that it shows, a user name and a password
+    Claim {
+        /// The box's address
+        #[arg(long, value_name = "http://HOST:PORT")]
+        server: ServerUrl,
+        /// The code; without it, it is asked for
+        #[arg(long)]
+        code: Option<String>,
+        /// Read the password from standard input
+        #[arg(long)]
+        password_stdin: bool,
+        /// Your user name; without it, it is asked for
+        name: Option<Username>,
     },
     /// Send a message; ends when it is safely stored
     Send {
@@ -188,6 +203,9 @@ fn completions(shell: Shell) -> Vec<u8> {
 
 async fn run_connected(command: Command, transport: Transport, output: Output) -> anyhow::Result<()> {
     match command {
+        Command::Claim { server, code, password_stdin, name } => {
+            claim::run(claim::Given { server, code, name, password_stdin }, output).await
+        }
         Command::Account(command) => account::run(command, transport, output).await,
         Command::Invite(command) => device::invite(command, transport, output).await,
         Command::Devices { command } => device::devices(command, transport, output).await,

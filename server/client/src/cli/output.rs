@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use posthouse_client::{ClientError, Login};
 use posthouse_protocol::admin::{GroupEverybodyResult, Retention, SiteCertificate};
+use posthouse_protocol::claim::RecoverySheet;
 use posthouse_protocol::{
     Account, AccountWithPassword, Body, Conversation, ConversationsCreateResult, Device, Event, Fingerprint,
     ImportError, ImportedAccount, Invite, InvitesCreateResult, Member, Message, Profile, SendResult, TimestampMs,
@@ -260,6 +261,25 @@ impl Output {
         match self {
             Self::Text => say(&format!("Invite {} made. Code: {}", new.invite.invite_id, new.code.0)),
             Self::Json => print_json(new),
+        }
+    }
+
+    /// What the owner of a new box puts away.
+    pub fn sheet(self, owner: &Account, sheet: &RecoverySheet) {
+        let RecoverySheet { address, fingerprint, backup_key } = sheet;
+        match self {
+            Self::Text => {
+                say("This box is yours. Print or copy this now: the backup key is not shown again.\n");
+                say(&format!("  Owner        {}\n  Address      {address}", owner.username));
+                if let Some(fingerprint) = fingerprint {
+                    say(&format!("  Fingerprint  {fingerprint}"));
+                }
+                say(&format!("  Backup key   {backup_key}\n"));
+                say(
+                    "Backups of this box will be encrypted with the key; this version makes none yet. It opens nothing else.",
+                );
+            }
+            Self::Json => say(&json!({ "account": owner, "sheet": sheet }).to_string()),
         }
     }
 

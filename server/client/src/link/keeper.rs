@@ -104,7 +104,7 @@ impl Keeper {
     /// One connection, from its beginning to its end.
     async fn keep_connected(&mut self) -> Result<(), End> {
         let (client, events) = Client::open_by(&self.server, self.transport).await.map_err(End::Lost)?;
-        let params = ConnectParams { token: self.token.clone(), resume: self.position.clone() };
+        let params = ConnectParams { token: Some(self.token.clone()), resume: self.position.clone() };
         let connected = match client.call::<Connect>(&params).await {
             Ok(connected) => connected,
             Err(ClientError::Refused(error)) if error.code == ErrorCode::TokenInvalid => {

@@ -17,6 +17,7 @@ use crate::ServerUrl;
 use event_stream::EventStream;
 use websocket::WebSocket;
 
+pub(crate) use dial::dial;
 pub use dial::fingerprint_of;
 
 /// A server on the local network answers within this time or is not there.
@@ -115,6 +116,10 @@ fn refused_with(status: u16, headers: &HeaderMap) -> NotOpened {
 fn wrong_status(status: u16) -> String {
     match status {
         429 | 503 => format!("it is too busy now (HTTP status {status}): try again in a few seconds"),
+        403 => {
+            "it lets nobody in (HTTP status 403): a new box has to be claimed first, with `posthouse claim`".to_owned()
+        }
+        421 => "it does not go by that name (HTTP status 421)".to_owned(),
         _ => format!("it answered with HTTP status {status}: is it a Posthouse server?"),
     }
 }

@@ -3,12 +3,21 @@
 use serde_json::{Map, Value, json};
 
 use super::Definitions;
-use crate::{EVENTS_PATH, RPC_PATH, WEBSOCKET_PATH};
+use crate::claim::{
+    CHALLENGE_PATH, CLAIM_PATH, ClaimAnswer, ClaimChallenge, ClaimParams, ClaimProof, ClaimResult, PROOF_PATH,
+};
+use crate::{EVENTS_PATH, LOGIN_PATH, LOGOUT_PATH, RPC_PATH, WEBSOCKET_PATH};
 
 /// See the module.
 pub(super) fn openapi() -> Value {
     let mut definitions = Definitions::below("/components/schemas");
+    definitions.subschema::<ClaimChallenge>();
+    definitions.subschema::<ClaimProof>();
+    definitions.subschema::<ClaimAnswer>();
+    definitions.subschema::<ClaimParams>();
+    definitions.subschema::<ClaimResult>();
     let mut schemas = definitions.take();
+    schemas.insert("LoggedIn".to_owned(), logged_in());
     schemas.insert("Health".to_owned(), health());
     let mapping: Map<String, Value> = definitions
         .methods
@@ -30,6 +39,11 @@ pub(super) fn openapi() -> Value {
             EVENTS_PATH: {"get": events()},
             RPC_PATH: {"post": rpc()},
             WEBSOCKET_PATH: {"get": websocket()},
+            CHALLENGE_PATH: {"get": challenge()},
+            PROOF_PATH: {"post": proof()},
+            CLAIM_PATH: {"post": claim()},
+            LOGIN_PATH: {"post": login()},
+            LOGOUT_PATH: {"post": logout()},
         },
         "components": {
             "schemas": schemas,
@@ -78,7 +92,7 @@ fn events() -> Value {
         }],
         "responses": {
             "200": {"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
-            "403": {"description": "The page of another site asked (`Origin`)."},
+            "403": {"description": FORBIDDEN},
             "405": {"description": "Not a GET."},
             "429": {"description": "This address has wasted too many connections."},
             "503": {"description": "Full or busy: come back after `Retry-After`."},
@@ -90,7 +104,7 @@ fn rpc() -> Value {
     let mut responses = refusals(&[
         ("400", "Not UTF-8."),
         ("401", "There is no such session."),
-        ("403", "The page of another site asked (`Origin`)."),
+        ("403", FORBIDDEN),
         ("405", "Not a POST."),
         ("408", "The body was too slow."),
         ("413", "The body is too long."),
@@ -106,6 +120,75 @@ fn rpc() -> Value {
     })
 }
 
+const FORBIDDEN: &str = "The page of another site asked (`Origin`), nobody owns the box yet, or TLS is asked for.";
+
+fn posted(summary: &str, body_name: &str, answer: &str, reasons: &[(&str, &str)]) -> Value {
+    let mut responses = refusals(reasons);
+    let always = [
+        ("400", "Not what is asked for."),
+        ("408", "The body was too slow."),
+        ("413", "The body is too long."),
+        ("415", "Not JSON."),
+    ];
+    responses.extend(refusals(&always));
+    responses.insert("200".to_owned(), json!({"description": "Done.", "content": body(answer)}));
+    json!({"summary": summary, "security": [], "requestBody": {"required": true, "content": body(body_name)}, "responses": responses})
+}
+
+fn challenge() -> Value {
+    json!({
+        "summary": "What a proof is to cover, by which a new box is claimed.",
+        "security": [],
+        "responses": {"200": {"description": "It.", "content": body("ClaimChallenge")}},
+    })
+}
+
+const OF_CODES: [(&str, &str); 3] = [
+    ("403", "The code is wrong, or the page of another site asked (`Origin`)."),
+    ("409", "The box has an owner, or the name is taken."),
+    ("429", "Too many codes were wrong: come back after `Retry-After`."),
+];
+
+fn proof() -> Value {
+    posted(
+        "Shows a client that has the code that this is the box it stands on.",
+        "ClaimProof",
+        "ClaimAnswer",
+        &OF_CODES,
+    )
+}
+
+fn claim() -> Value {
+    posted("Makes the owner of a box that nobody owns.", "ClaimParams", "ClaimResult", &OF_CODES)
+}
+
+fn login() -> Value {
+    let reasons = [
+        ("403", "User name and password don't match, the account is disabled, or as for a session."),
+        ("429", "Too many passwords were wrong: come back after `Retry-After`."),
+    ];
+    posted("Logs a browser in: as `login`, with a cookie in place of the token.", "LoginParams", "LoggedIn", &reasons)
+}
+
+fn logged_in() -> Value {
+    json!({
+        "type": "object",
+        "properties": {"account": {"$ref": "#/components/schemas/Account"}},
+        "required": ["account"],
+    })
+}
+
+fn logout() -> Value {
+    json!({
+        "summary": "Signs the browser's device out and takes its cookie back.",
+        "security": [],
+        "responses": {
+            "200": {"description": "It is logged out."},
+            "403": {"description": FORBIDDEN, "content": body("ErrorAnswer")},
+        },
+    })
+}
+
 fn websocket() -> Value {
     json!({
         "summary": "The WebSocket, subprotocol `posthouse.v1.json`: a session with its requests, answers and events.",
@@ -113,7 +196,7 @@ fn websocket() -> Value {
         "responses": {
             "101": {"description": "The upgrade."},
             "400": {"description": "No upgrade, or to another subprotocol."},
-            "403": {"description": "The page of another site asked (`Origin`)."},
+            "403": {"description": FORBIDDEN},
             "429": {"description": "This address has wasted too many connections."},
             "503": {"description": "Full or busy: come back after `Retry-After`."},
         },

@@ -108,7 +108,7 @@ impl Server {
     fn accept(&mut self, link: Link) {
         let visitor = Arc::new(self.admission.enter([127, 0, 0, 1].into(), now()).expect("a place"));
         let (router, stopping) = (self.router.clone(), self.stopping.clone());
-        self.tasks.spawn(serve(SimulatedTransport(link), None, visitor, router, stopping));
+        self.tasks.spawn(serve(SimulatedTransport(link), Opening::default(), visitor, router, stopping));
     }
 }
 

@@ -1,18 +1,25 @@
 //! A client's end of HTTP connections, without a network: what it writes is any bytes, what it reads has to be HTTP.
 
+use std::net::Ipv4Addr;
+
 use futures_util::FutureExt;
+use posthouse_protocol::appliance::PlainHttp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::super::{Carrier, Gate, speak_http};
+use super::super::{Carrier, Gate, House, speak_http};
 use crate::fuzzing::Site;
+use crate::names::Names;
 
 /// What lies in each direction at most: more than any input comes to.
 const PIPE_LEN: usize = 16 * 1024 * 1024;
 
 /// A listener's gate to the site.
 pub fn gate(site: &Site) -> Gate {
-    Gate::new(Some(site.router.clone()), site.admission.clone(), site.handler(), site.stopping.clone())
+    let names = Names { host: "posthouse".to_owned(), extra: Vec::new(), addresses: Vec::new() };
+    let house = House { router: site.router.clone(), names: watch::channel(names).1, plain_http: PlainHttp::Allowed };
+    Gate::new(Some(house), site.admission.clone(), site.handler(), site.stopping.clone())
 }
 
 /// An answer.
@@ -31,7 +38,8 @@ pub struct Line {
 impl Line {
     pub fn open(site: &Site, gate: &Gate) -> Self {
         let (client, server) = tokio::io::duplex(PIPE_LEN);
-        let served = tokio::spawn(speak_http(server, Carrier::Plain, site.visitor(), gate.clone()));
+        let served =
+            tokio::spawn(speak_http(server, Carrier::Plain, Ipv4Addr::LOCALHOST.into(), site.visitor(), gate.clone()));
         Self { client, served }
     }
 

@@ -55,9 +55,8 @@ impl Write for AccountAdd {
     type Output = Profile;
 
     fn decide(self, group: &mut Group<'_>) -> Decision<Profile> {
-        let is_owned = group.state.standings.values().any(|standing| standing.role == AccountRole::Owner);
         let role = match self.by {
-            By::Machine if !is_owned => self.role.unwrap_or(AccountRole::Owner),
+            By::Machine if !group.state.is_owned() => self.role.unwrap_or(AccountRole::Owner),
             _ => self.role.unwrap_or_default(),
         };
         if let By::Account(actor) = self.by
@@ -283,7 +282,7 @@ impl Group<'_> {
             self.put(Row::plain(RowKey::account_name(&name, account.account_id), []));
         }
         self.state.add_account(account.clone());
-        self.state.standings.insert(account.account_id, row.standing());
+        self.state.set_standing(account.account_id, row.standing());
         self.join_everybody(account.account_id)?;
         Ok(row.profile())
     }
@@ -324,7 +323,7 @@ impl Group<'_> {
             self.put(Row::plain(RowKey::account_name(name, account_id), []));
         }
         self.put(Row::json(RowKey::account(account_id), row));
-        self.state.standings.insert(account_id, row.standing());
+        self.state.set_standing(account_id, row.standing());
         let profile = row.profile();
         if profile != old.profile() {
             let (audience, recipients) = (Audience::Site, Recipients::Everybody);

@@ -5,6 +5,7 @@
 //! [`Group`] last, because what it added can't be taken back.
 
 mod accounts;
+mod claim;
 mod conversations;
 mod devices;
 mod edits;
@@ -30,6 +31,7 @@ pub use accounts::{
     AccountAdd, AccountDepart, AccountDisable, AccountEnable, AccountRename, AccountReset, AccountRoleSet, By,
     NewAccount, PasswordSet,
 };
+pub use claim::OwnerClaim;
 pub use conversations::DirectOpen;
 pub use devices::{DeviceAdd, DevicesRevoke, DevicesUsed, Revoked};
 pub use edits::{MessageEdit, MessageReact, MessageRecall};
@@ -55,6 +57,9 @@ pub enum Refusal {
     /// No such account.
     #[error("there is no such account")]
     NoSuchAccount,
+    /// The box has an owner.
+    #[error("this box has an owner already")]
+    AlreadyClaimed,
     /// The actor's role does not allow it.
     #[error("your role does not allow this")]
     Forbidden,

@@ -1,0 +1,181 @@
+//! The web edge: the pages that a browser finds, the JSON by which a box is claimed and a browser logs in, the health check.
+//!
+//! Reads through the store, claims through [`Claim`], logs in through the router. Until somebody owns the box it answers with the
+//! claim page and the health check only. Nothing imports it but the composition.
+
+mod browser;
+mod claim;
+mod language;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{HOST, HeaderMap, HeaderValue, LOCATION};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+use posthouse_protocol::appliance::{Language, Settings};
+use posthouse_protocol::claim::{CHALLENGE_PATH, CLAIM_PATH, PROOF_PATH};
+use posthouse_protocol::{ErrorBody, ErrorCode, Fingerprint, LOGIN_PATH, LOGOUT_PATH};
+
+use crate::body;
+use crate::claim::Claim;
+use crate::listener::{Carrier, Handler, Visit};
+use crate::page;
+use crate::router::Router;
+use crate::store::Store;
+use language::{HOME, Part, either};
+
+const SCRIPT: &str = include_str!("page.js");
+
+/// Longest body of a form or of JSON, in bytes: names, a password and a code.
+const BODY_LEN_MAX: usize = 4 * 1024;
+
+/// What the pages are made from.
+pub struct Web {
+    /// Says whether messages can become durable.
+    pub store: Store,
+    /// Logs browsers in.
+    pub router: Router,
+    /// Whose the box is.
+    pub claim: Claim,
+    /// What the box's owner wants.
+    pub settings: Arc<Settings>,
+    /// Where to ask for the clock to be set, if somebody would do it.
+    pub clock_request: Option<PathBuf>,
+}
+
+/// A request, and what is known of it beside.
+struct Asked {
+    head: Parts,
+    visit: Visit,
+    language: Language,
+    /// Where the browser finds this box: scheme, host and port, without a slash at the end.
+    address: String,
+}
+
+impl Web {
+    /// As the listener wants it.
+    pub fn handler(self) -> Handler {
+        let web = Arc::new(self);
+        Arc::new(move |request, visit| {
+            let web = Arc::clone(&web);
+            Box::pin(async move { web.respond(request, visit).await })
+        })
+    }
+
+    async fn respond(&self, request: Request<Incoming>, visit: Visit) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        let language = language::asked_for(&head.uri, &head.headers, self.settings.language);
+        let address = address(&head.headers, visit.carrier);
+        let asked = Asked { head, visit, language, address };
+        let is_owned = self.claim.owner().is_some();
+        match (&asked.head.method, asked.head.uri.path()) {
+            (&Method::GET | &Method::HEAD, path) => match path {
+                "/healthz" => health(&self.store),
+                "/page.js" => page::answer(StatusCode::OK, "text/javascript; charset=utf-8", SCRIPT),
+                page::STYLE_PATH => page::style(),
+                CHALLENGE_PATH => page::json(StatusCode::OK, &self.claim.challenge()),
+                CLAIM_PATH if !is_owned => self.claim_page(&asked, &claim::Filled::default(), StatusCode::OK, None),
+                // Somebody may have had the claim page open while another one claimed the box.
+                CLAIM_PATH => see_other("/"),
+                "/" if is_owned => self.home(&asked),
+                "/" => see_other(CLAIM_PATH),
+                PROOF_PATH | LOGIN_PATH | LOGOUT_PATH => only_post(),
+                _ => page::text(StatusCode::NOT_FOUND, "not found"),
+            },
+            (&Method::POST, CLAIM_PATH) if page::is_json(&asked.head.headers) => self.claim_by_json(&asked, body).await,
+            (&Method::POST, CLAIM_PATH) => self.claim_by_form(&asked, body).await,
+            (&Method::POST, PROOF_PATH) => self.prove(&asked, body).await,
+            (&Method::POST, LOGIN_PATH | LOGOUT_PATH) if !is_owned => unclaimed(),
+            (&Method::POST, LOGIN_PATH) => self.log_in(&asked, body).await,
+            (&Method::POST, LOGOUT_PATH) => self.log_out(&asked).await,
+            _ => page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD"),
+        }
+    }
+
+    /// What a box has to show that somebody owns: how to chat with it.
+    fn home(&self, asked: &Asked) -> Response<Full<Bytes>> {
+        let parts = [("address", Part::text(&asked.address)), ("fingerprint", self.fingerprint(asked.language))];
+        self.page(asked.language, StatusCode::OK, HOME.fill(asked.language, &parts))
+    }
+
+    fn page(&self, language: Language, status: StatusCode, main: String) -> Response<Full<Bytes>> {
+        page::html(status, language::whole(language, self.settings.site_name.as_deref(), main))
+    }
+
+    /// A line with the fingerprint, where there is one.
+    fn fingerprint(&self, language: Language) -> Part {
+        let line = |fingerprint: Fingerprint| {
+            let label = either(language, "Fingerprint of this box", "这台设备的指纹");
+            format!(r#"<p class="quiet">{label}: <span class="key">{fingerprint}</span></p>"#)
+        };
+        Part::Markup(self.claim.fingerprint().map(line).unwrap_or_default())
+    }
+}
+
+/// A body of a length that may be.
+async fn read(body: Incoming) -> Result<Bytes, Response<Full<Bytes>>> {
+    let read = body::read(body, BODY_LEN_MAX).await;
+    read.map_err(|unread| page::error(unread.status, &ErrorBody::new(ErrorCode::BadRequest, unread.message)))
+}
+
+/// A body that is JSON.
+async fn read_json<T: serde::de::DeserializeOwned>(asked: &Asked, body: Incoming) -> Result<T, Response<Full<Bytes>>> {
+    if !page::is_json(&asked.head.headers) {
+        let error = ErrorBody::new(ErrorCode::BadRequest, "the content type is application/json");
+        return Err(page::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, &error));
+    }
+    let bytes = read(body).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let error = ErrorBody::new(ErrorCode::InvalidParams, error.to_string());
+        page::error(StatusCode::BAD_REQUEST, &error)
+    })
+}
+
+/// The listener has seen to it that the host is one of ours.
+fn address(headers: &HeaderMap, carrier: Carrier) -> String {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    match carrier {
+        Carrier::Plain => format!("http://{host}"),
+        Carrier::Secure => format!("https://{host}"),
+    }
+}
+
+/// `{"status": "ok" | "stopping", "version": …}`; 200 while messages can become durable, else 503.
+fn health(store: &Store) -> Response<Full<Bytes>> {
+    let (code, status) =
+        if store.is_serving() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "stopping") };
+    page::json(code, &serde_json::json!({ "status": status, "version": crate::VERSION }))
+}
+
+fn unclaimed() -> Response<Full<Bytes>> {
+    let error = ErrorBody::new(ErrorCode::Unclaimed, "nobody owns this box yet: claim it first, at /claim");
+    page::error(StatusCode::FORBIDDEN, &error)
+}
+
+fn only_post() -> Response<Full<Bytes>> {
+    page::text(StatusCode::METHOD_NOT_ALLOWED, "only POST")
+}
+
+fn see_other(path: &'static str) -> Response<Full<Bytes>> {
+    let mut response = page::text(StatusCode::SEE_OTHER, path);
+    response.headers_mut().insert(LOCATION, HeaderValue::from_static(path));
+    response
+}
+
+/// The status that goes with an error.
+fn status_of(error: &ErrorBody) -> StatusCode {
+    match error.code {
+        ErrorCode::LoginFailed
+        | ErrorCode::CodeWrong
+        | ErrorCode::AccountDisabled
+        | ErrorCode::PasswordChangeRequired => StatusCode::FORBIDDEN,
+        ErrorCode::Conflict | ErrorCode::AlreadyExists => StatusCode::CONFLICT,
+        ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        ErrorCode::Overloaded | ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
