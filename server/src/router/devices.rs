@@ -154,13 +154,15 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::atomic::Ordering;
 
     use posthouse_protocol::DeviceId;
     use redb::{Builder, TableDefinition};
 
     use super::*;
+    use crate::admission::{Admission, Allowance};
     use crate::router::outbox;
-    use crate::store::{AccountAdd, DeviceAdd, FoundDevice, Origin, Store, StoreParts};
+    use crate::store::{AccountAdd, AccountDepart, DeviceAdd, FoundDevice, Origin, Store, StoreParts};
 
     const TOKENS: [store::TokenHash; 3] = [[1; 32], [2; 32], [3; 32]];
 
@@ -219,5 +221,30 @@ mod tests {
         let StoreParts { store, .. } = after(folder.path(), 240);
         assert!(store.devices().find(&TOKENS[0]).is_some(), "it was there all the time");
         assert!(store.devices().find(&TOKENS[1]).is_none(), "it has not come for 160 days");
+    }
+
+    #[tokio::test]
+    async fn an_unknown_name_costs_the_same_work_and_gets_the_same_answer_as_a_wrong_password() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let StoreParts { store, last_gseq, .. } = Store::open(folder.path()).expect("opens");
+        let router = Router::new(store.clone(), last_gseq);
+        let name = |name: &str| Username::new(name).expect("a name");
+        for known in ["anna", "gone"] {
+            router.add_account(name(known), "correct horse".to_owned(), None).await.expect("made");
+        }
+        let depart = AccountDepart { actor: AccountId(1), account_id: AccountId(2) };
+        store.write(depart).await.expect("stored").expect("not refused");
+        let admission = Admission::new(Allowance::for_this_machine());
+        let visitor = admission.enter([127, 0, 0, 1].into(), Instant::now()).expect("a place");
+        let inner = &router.inner;
+        let mut answers = Vec::new();
+        for (asked, password) in [("anna", "wrong horse"), ("nobody", "wrong horse"), ("gone", "correct horse")] {
+            let before = inner.passwords.verified.load(Ordering::Relaxed);
+            let refused = inner.check_password(&visitor, &name(asked), password.to_owned()).await;
+            answers.push(refused.expect_err("no log-in"));
+            assert_eq!(inner.passwords.verified.load(Ordering::Relaxed), before + 1, "{asked}");
+        }
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+        assert_eq!(answers[0].code, ErrorCode::LoginFailed);
     }
 }

@@ -29,6 +29,9 @@ pub(super) struct Passwords {
     waiting: Semaphore,
     /// Checked when the account doesn't exist, so that the answer takes as long as for one that does.
     decoy: String,
+    /// How much work was done.
+    #[cfg(test)]
+    pub verified: std::sync::atomic::AtomicUsize,
 }
 
 impl Passwords {
@@ -37,6 +40,8 @@ impl Passwords {
             at_once: Arc::new(Semaphore::new(HASHES_AT_ONCE_MAX)),
             waiting: Semaphore::new(HASHES_WAITING_MAX),
             decoy: decoy(),
+            #[cfg(test)]
+            verified: Default::default(),
         }
     }
 
@@ -53,6 +58,8 @@ impl Passwords {
         }
         let exists = stored.is_some();
         let stored = stored.unwrap_or_else(|| self.decoy.clone());
+        #[cfg(test)]
+        self.verified.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let matches = self.run(move || verify(&password, &stored)).await?;
         Ok(matches && exists)
     }
