@@ -93,7 +93,7 @@ impl View {
                 self.prefer(preferences);
                 None
             }
-            Event::AccountUpdated(_) | Event::Typing(_) | Event::Restarting(_) => None,
+            Event::AccountUpdated(_) | Event::OwnerRecovered(_) | Event::Typing(_) | Event::Restarting(_) => None,
         };
         // What comes again is listed once it is whole.
         unlisted.filter(|_| !self.is_refilling)

@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use crate::{Account, Fingerprint, Password, Token, Username};
+use crate::{Account, Fingerprint, Password, TimestampMs, Token, Username};
 
 /// Where the challenge is.
 pub const CHALLENGE_PATH: &str = "/claim/challenge";
@@ -198,6 +198,16 @@ pub struct RecoverySheet {
     pub fingerprint: Option<Fingerprint>,
     /// What backups of this box will be encrypted with. It is shown this once.
     pub backup_key: String,
+}
+
+/// The data of `owner_recovered`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct OwnerRecovered {
+    /// Whose password was reset.
+    pub account: Account,
+    /// When, by the box's clock.
+    pub ts: TimestampMs,
 }
 
 #[cfg(test)]

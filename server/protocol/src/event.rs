@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::claim::OwnerRecovered;
 use crate::{
     ConversationAdded, ConversationRemoved, ConversationUpdated, Cursor, Message, MessageEdited, MessageRecalled,
     Preferences, PresenceNow, Profile, Reacted, ReadState, Receipts, TypingNow,
@@ -41,6 +42,8 @@ pub enum Event {
     ConversationRemoved(ConversationRemoved),
     /// What everybody may know of an account has changed; how it is now.
     AccountUpdated(Profile),
+    /// The owner's password was reset with the code of the box's console. Administrators alone are told.
+    OwnerRecovered(OwnerRecovered),
     /// The account has muted or pinned a conversation, or no longer.
     Preferences(Preferences),
     /// Somebody is writing. Lossy.

@@ -10,6 +10,12 @@ use super::codes::Codes;
 /// Its name in the data folder, which is the server's alone.
 pub(super) const FILE_NAME: &str = "claim-code";
 
+/// The same for the code that lets an owner in again.
+pub(super) const RECOVERY_FILE_NAME: &str = "recovery-code";
+
+/// Stands in its place once it was used: it is void until the card asks for another one.
+const USED: &str = "used\n";
+
 /// Those that an earlier run has shown last, or fresh ones.
 pub(super) fn read(file: &Path, now: Instant) -> Codes {
     let kept = std::fs::read_to_string(file).ok();
@@ -18,7 +24,20 @@ pub(super) fn read(file: &Path, now: Instant) -> Codes {
 
 /// Makes them durable before anybody is shown them.
 pub(super) fn write(file: &Path, codes: &Codes) -> std::io::Result<()> {
-    let Some(kept) = codes.kept() else { return forget(file) };
+    codes.kept().map_or_else(|| forget(file), |kept| put(file, &kept))
+}
+
+/// Whether the code was used that the card asks for.
+pub(super) fn is_used(file: &Path) -> bool {
+    std::fs::read_to_string(file).is_ok_and(|kept| kept == USED)
+}
+
+/// Notes that it was used.
+pub(super) fn use_up(file: &Path) -> std::io::Result<()> {
+    put(file, USED)
+}
+
+fn put(file: &Path, kept: &str) -> std::io::Result<()> {
     let unfinished = file.with_extension("new");
     let mut opened =
         std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
@@ -51,6 +70,8 @@ mod tests {
         std::fs::write(&file, [0xff; 20]).expect("written");
         assert!(!read(&file, now).current().matches(codes.current()));
         write(&file, &codes).expect("written");
+        use_up(&file).expect("written");
+        assert!(is_used(&file) && !read(&file, now).current().matches(codes.current()));
         (0..2).for_each(|_| forget(&file).expect("gone"));
         assert!(!file.exists());
         write(&file, &Codes::chosen("my own code")).expect("nothing to keep");

@@ -5,10 +5,11 @@
 
 mod codes;
 mod keeping;
+mod posted;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -22,6 +23,7 @@ use crate::admission::Visitor;
 use crate::router::{Claimed, Router};
 use crate::store::Committed;
 use codes::Codes;
+use posted::Posted;
 
 /// A code of the owner's own choice has so many characters at least: 40 bits, if each is one of 32.
 const CHOSEN_CHARS_MIN: usize = 8;
@@ -36,9 +38,10 @@ struct Inner {
     router: Router,
     owner: watch::Receiver<Option<Account>>,
     fingerprint: Option<Fingerprint>,
-    codes: Mutex<Codes>,
-    /// Where they are kept over a restart.
-    file: PathBuf,
+    /// The codes of a box that nobody owns.
+    claiming: Posted,
+    /// Those by which its owner sets a new password, where the card asks for that.
+    recovering: Option<Posted>,
     /// Makes nonces, which need not be kept.
     nonces: [u8; 32],
 }
@@ -75,33 +78,49 @@ impl Claim {
         getrandom::fill(&mut nonces).expect("the kernel has random numbers once user space runs");
         let (owner, file) = (router.owner(), folder.join(keeping::FILE_NAME));
         let codes = chosen.map_or_else(|| keeping::read(&file, Instant::now()), Codes::chosen);
-        let is_owned = owner.borrow().is_some();
-        if let Err(error) = if is_owned { keeping::forget(&file) } else { keeping::write(&file, &codes) } {
-            tracing::warn!(%error, file = %file.display(), "the claim code will be another one after a restart");
+        let recovering = recovering(settings, &owner, &folder.join(keeping::RECOVERY_FILE_NAME));
+        let claiming = Posted::new(codes, file);
+        if owner.borrow().is_some() {
+            claiming.forget();
+        } else {
+            claiming.keep();
         }
-        let codes = Mutex::new(codes);
-        Self { inner: Arc::new(Inner { router, owner, fingerprint, codes, file, nonces }) }
+        Self { inner: Arc::new(Inner { router, owner, fingerprint, claiming, recovering, nonces }) }
     }
 
     /// Who owns the box, or how to come to own it.
     pub fn ownership(&self) -> Ownership {
         match self.owner() {
-            Some(owner) => Ownership::Claimed { owner: owner.username.as_str().to_owned() },
-            None => Ownership::Unclaimed { code: self.inner.codes().current().to_string() },
+            None => Ownership::Unclaimed { code: self.inner.claiming.current() },
+            Some(owner) => {
+                let owner = owner.username.as_str().to_owned();
+                match self.recovering() {
+                    Some(recovering) => Ownership::Recovering { owner, code: recovering.current() },
+                    None => Ownership::Claimed { owner },
+                }
+            }
         }
     }
 
     /// Shows another code, if it is time. To be called by whoever shows it.
     pub async fn renew(&self) {
-        let next = self.inner.codes().next(Instant::now());
-        let Some(next) = next.filter(|_| self.owner().is_none()) else { return };
-        let (file, kept) = (self.inner.file.clone(), next.clone());
-        // A card may take its time, and nothing else is to wait for it.
-        let written = tokio::task::spawn_blocking(move || keeping::write(&file, &kept)).await;
-        if !matches!(written, Ok(Ok(()))) {
-            tracing::warn!(?written, "the claim code will be another one after a restart");
+        match self.owner() {
+            None => self.inner.claiming.renew().await,
+            Some(_) => {
+                if let Some(recovering) = self.recovering() {
+                    recovering.renew().await;
+                }
+            }
         }
-        *self.inner.codes() = next;
+    }
+
+    /// Whether the owner may set a new password by a code.
+    pub fn is_recovering(&self) -> bool {
+        self.owner().is_some() && self.recovering().is_some()
+    }
+
+    fn recovering(&self) -> Option<&Posted> {
+        self.inner.recovering.as_ref().filter(|recovering| !recovering.is_used())
     }
 
     /// The owner.
@@ -168,19 +187,32 @@ impl Claim {
         self.inner.check(visitor, shown)?;
         let claimed = self.inner.router.claim(username, password, device).await.map_err(Refused::Other)?;
         tracing::warn!(owner = claimed.account.account_id.0, "the box was claimed");
-        let file = self.inner.file.clone();
-        // It says nothing any more: where it stays, the next start removes it.
-        drop(tokio::task::spawn_blocking(move || keeping::forget(&file)));
+        self.inner.claiming.forget();
         Ok(claimed)
+    }
+
+    /// Gives the owner the password of whoever has read the code that the card asked for. It serves once.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn recover(
+        &self,
+        visitor: &Visitor,
+        code: &str,
+        password: Password,
+    ) -> Result<Committed<Account>, Refused> {
+        let not_asked = || Refused::Other(ErrorBody::new(ErrorCode::NotFound, "the card does not ask for that"));
+        let recovering = self.recovering().ok_or_else(not_asked)?;
+        let typed = ClaimCode::typed(code);
+        recovering.check(visitor, |code| code.matches(&typed))?;
+        let recovered = self.inner.router.recover_owner(password).await.map_err(Refused::Other)?;
+        recovering.use_up().await;
+        tracing::warn!(owner = recovered.account_id.0, "the owner's password was reset with the box's code");
+        Ok(recovered)
     }
 }
 
 impl Inner {
-    fn codes(&self) -> MutexGuard<'_, Codes> {
-        // They are replaced as a whole, so that a panic elsewhere does not matter.
-        self.codes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The code that was read.
     fn check(&self, visitor: &Visitor, shown: &Shown<'_>) -> Result<ClaimCode, Refused> {
         if self.owner.borrow().is_some() {
@@ -193,25 +225,15 @@ impl Inner {
             let error = ErrorBody::new(ErrorCode::InvalidParams, "nonce: ask /claim/challenge for one");
             return Err(Refused::Other(error));
         }
-        let now = Instant::now();
         let fingerprint = self.fingerprint.as_ref();
-        let mut found = None;
-        let look = || {
-            let codes = self.codes();
-            found = match shown {
-                Shown::Code(typed) => {
-                    let typed = ClaimCode::typed(typed);
-                    codes.find(|code| code.matches(&typed)).cloned()
-                }
-                Shown::Proof(ClaimProof { nonce, proof }) => {
-                    codes.find(|code| code.is_proof(proof, fingerprint, nonce)).cloned()
-                }
-            };
-            found.is_some()
-        };
-        match visitor.try_code(look, now) {
-            Ok(_) => found.ok_or(Refused::Wrong),
-            Err(wait) => Err(Refused::Locked(wait)),
+        match shown {
+            Shown::Code(typed) => {
+                let typed = ClaimCode::typed(typed);
+                self.claiming.check(visitor, |code| code.matches(&typed))
+            }
+            Shown::Proof(ClaimProof { nonce, proof }) => {
+                self.claiming.check(visitor, |code| code.is_proof(proof, fingerprint, nonce))
+            }
         }
     }
 
@@ -239,6 +261,20 @@ impl Refused {
             Self::Other(error) => error,
         }
     }
+}
+
+/// The codes that let the owner in again, where the card asks for that and they were not used since it does.
+fn recovering(settings: &Settings, owner: &watch::Receiver<Option<Account>>, file: &Path) -> Option<Posted> {
+    if !settings.recover_owner || owner.borrow().is_none() {
+        Posted::new(Codes::fresh(Instant::now()), file.to_owned()).forget();
+        return None;
+    }
+    if keeping::is_used(file) {
+        return None;
+    }
+    let posted = Posted::new(keeping::read(file, Instant::now()), file.to_owned());
+    posted.keep();
+    Some(posted)
 }
 
 fn is_long_enough(code: &str) -> bool {

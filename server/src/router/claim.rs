@@ -5,7 +5,7 @@ use tokio::sync::watch;
 
 use super::session::check_device_name;
 use super::{Inner, Router, refused, secret};
-use crate::store::{Committed, NewAccount, OwnerClaim, Refusal};
+use crate::store::{Committed, NewAccount, OwnerClaim, OwnerRecover, Refusal};
 
 /// A box that has come to have an owner.
 pub struct Claimed {
@@ -44,5 +44,14 @@ impl Router {
         let token_hash = secret::token_hash(&token);
         let claim = OwnerClaim { new, token_hash, device_name, backup_key: backup_key.clone() };
         Ok(inner.write(claim).await?.map(|account| Claimed { account, token, backup_key }))
+    }
+
+    /// Gives the owner another password and signs their devices out. Whoever calls this has seen the box's code.
+    ///
+    /// # Errors
+    /// `invalid_params` for a password out of bounds.
+    pub async fn recover_owner(&self, password: Password) -> Result<Committed<Account>, ErrorBody> {
+        let password_hash = self.inner.passwords.hash(password.0).await?;
+        self.inner.write(OwnerRecover { password_hash }).await
     }
 }

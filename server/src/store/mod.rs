@@ -46,8 +46,8 @@ pub use command::{
     AccountAdd, AccountDepart, AccountDisable, AccountEnable, AccountImport, AccountRename, AccountReset,
     AccountRoleSet, By, DeviceAdd, DevicesRevoke, DevicesUsed, DirectOpen, EverybodyFill, EverybodyOpen, GroupCreate,
     GroupLeave, GroupRole, GroupUpdate, InviteAccept, InviteAdd, InviteRevoke, MarksMove, MemberRemove, MembersAdd,
-    MessageAppend, MessageEdit, MessageReact, MessageRecall, NewAccount, OwnerClaim, PasswordSet, PreferencesSet,
-    Refusal, RetentionSet, Revoked, Step, Write,
+    MessageAppend, MessageEdit, MessageReact, MessageRecall, NewAccount, OwnerClaim, OwnerRecover, PasswordSet,
+    PreferencesSet, Refusal, RetentionSet, Revoked, Step, Write,
 };
 pub use committed::Committed;
 pub use database::FILE_NAME;

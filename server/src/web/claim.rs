@@ -22,15 +22,16 @@ const BROWSER: &str = "browser";
 /// What somebody has filled in. Passwords are not given back.
 #[derive(Default)]
 pub(super) struct Filled {
-    code: String,
+    pub code: String,
     username: String,
-    password: String,
+    pub password: String,
     again: String,
     clock_ms: Option<u64>,
 }
 
 impl Filled {
-    fn read(body: &[u8]) -> Self {
+    /// From the body of a form.
+    pub fn read(body: &[u8]) -> Self {
         let mut filled = Self::default();
         for (name, value) in form_urlencoded::parse(body) {
             match name.as_ref() {
@@ -71,8 +72,8 @@ impl Web {
 
     /// Claims the box for whoever sends the form; works without scripts.
     pub(super) async fn claim_by_form(&self, asked: &Asked, body: Incoming) -> Response<Full<Bytes>> {
-        if !page::is_of_type(&asked.head.headers, "application/x-www-form-urlencoded") {
-            return page::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "this takes the claim page's form, or JSON");
+        if !is_form(asked) {
+            return not_a_form();
         }
         let filled = match read(body).await {
             Ok(body) => Filled::read(&body),
@@ -93,15 +94,8 @@ impl Web {
         let invalid = |message: String| Refused::Other(ErrorBody::new(ErrorCode::InvalidParams, message));
         // What is wrong with these costs no try.
         let username = Username::new(&filled.username).map_err(|error| invalid(name_problem(language, &error)))?;
-        if filled.password != filled.again {
-            return Err(invalid(either(language, "The two passwords are not the same.", "两次输入的密码不一样。")));
-        }
-        if filled.password.chars().count() < limits::PASSWORD_CHARS_MIN
-            || filled.password.len() > limits::PASSWORD_LEN_MAX
-        {
-            let (least, most) = (limits::PASSWORD_CHARS_MIN, limits::PASSWORD_LEN_MAX);
-            let english = format!("The password needs {least} characters or more, and {most} bytes at most.");
-            return Err(invalid(either(language, &english, &format!("密码至少 {least} 个字符，最多 {most} 字节。"))));
+        if let Some(problem) = password_problem(language, filled) {
+            return Err(invalid(problem));
         }
         let (shown, password) = (Shown::Code(&filled.code), Password(filled.password.clone()));
         let visitor = &asked.visit.visitor;
@@ -112,39 +106,11 @@ impl Web {
 
     fn claim_refused(&self, asked: &Asked, filled: &Filled, refused: Refused) -> Response<Full<Bytes>> {
         let language = asked.language;
-        let (problem, wait_s) = match &refused {
-            Refused::Wrong => {
-                let chinese = "这不是设备现在显示的代码。请再看一遍：代码每 15 分钟更换一次。";
-                (
-                    either(
-                        language,
-                        "This is not the code that the box shows now. Look again: it changes every 15 minutes.",
-                        chinese,
-                    ),
-                    None,
-                )
-            }
-            Refused::Locked(wait) => {
-                let minutes = wait.as_secs() / 60 + 1;
-                let english = format!("Too many wrong codes. Wait {minutes} minutes, then try again.");
-                (
-                    either(language, &english, &format!("错误的代码太多了。请等 {minutes} 分钟再试。")),
-                    Some(wait.as_secs() + 1),
-                )
-            }
-            Refused::Other(error) if error.code == ErrorCode::Conflict => {
-                (either(language, "Somebody else has just claimed this box.", "这台设备刚刚已经有了主人。"), None)
-            }
-            Refused::Other(error) if error.code == ErrorCode::AlreadyExists => (
-                either(language, "This user name is taken: choose another one.", "这个用户名已被使用，请换一个。"),
-                None,
-            ),
-            Refused::Other(error) => (error.message.clone(), None),
-        };
-        let status = status_of(&refused.error());
-        let mut response = self.claim_page(asked, filled, status, Some(problem));
-        if let Some(wait_s) = wait_s {
-            response.headers_mut().insert(RETRY_AFTER, wait_s.into());
+        let problem = problem_of(language, &refused);
+        let wait = if let Refused::Locked(wait) = &refused { Some(*wait) } else { None };
+        let mut response = self.claim_page(asked, filled, status_of(&refused.error()), Some(problem));
+        if let Some(wait) = wait {
+            response.headers_mut().insert(RETRY_AFTER, (wait.as_secs() + 1).into());
         }
         response
     }
@@ -201,6 +167,51 @@ impl Web {
         let sheet = RecoverySheet { address: asked.address.clone(), fingerprint: self.claim.fingerprint(), backup_key };
         page::json(StatusCode::OK, &ClaimResult { account, token, sheet })
     }
+}
+
+/// What a person is told of it.
+pub(super) fn problem_of(language: Language, refused: &Refused) -> String {
+    match refused {
+        Refused::Wrong => {
+            let english = "This is not the code that the box shows now. Look again: it changes every 15 minutes.";
+            either(language, english, "这不是设备现在显示的代码。请再看一遍：代码每 15 分钟更换一次。")
+        }
+        Refused::Locked(wait) => {
+            let minutes = wait.as_secs() / 60 + 1;
+            let english = format!("Too many wrong codes. Wait {minutes} minutes, then try again.");
+            either(language, &english, &format!("错误的代码太多了。请等 {minutes} 分钟再试。"))
+        }
+        Refused::Other(error) if error.code == ErrorCode::Conflict => {
+            either(language, "Somebody else has just claimed this box.", "这台设备刚刚已经有了主人。")
+        }
+        Refused::Other(error) if error.code == ErrorCode::AlreadyExists => {
+            either(language, "This user name is taken: choose another one.", "这个用户名已被使用，请换一个。")
+        }
+        Refused::Other(error) => error.message.clone(),
+    }
+}
+
+/// What is wrong with the password that somebody has chosen.
+pub(super) fn password_problem(language: Language, filled: &Filled) -> Option<String> {
+    let Filled { password, again, .. } = filled;
+    if password != again {
+        return Some(either(language, "The two passwords are not the same.", "两次输入的密码不一样。"));
+    }
+    let (least, most) = (limits::PASSWORD_CHARS_MIN, limits::PASSWORD_LEN_MAX);
+    if password.chars().count() >= least && password.len() <= most {
+        return None;
+    }
+    let english = format!("The password needs {least} characters or more, and {most} bytes at most.");
+    Some(either(language, &english, &format!("密码至少 {least} 个字符，最多 {most} 字节。")))
+}
+
+/// Whether the body is what a page's form sends.
+pub(super) fn is_form(asked: &Asked) -> bool {
+    page::is_of_type(&asked.head.headers, "application/x-www-form-urlencoded")
+}
+
+pub(super) fn not_a_form() -> Response<Full<Bytes>> {
+    page::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "this takes the form of its page")
 }
 
 /// What was wrong with the files on the card.

@@ -34,6 +34,8 @@ words! {
     CLAIM = "claim";
     SHEET = "sheet";
     HOME = "home";
+    MESSAGE = "message";
+    RECOVER = "recover";
 }
 
 /// Something to be put into a page.

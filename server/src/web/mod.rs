@@ -6,6 +6,7 @@
 mod browser;
 mod claim;
 mod language;
+mod recover;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use crate::listener::{Carrier, Handler, Visit};
 use crate::page;
 use crate::router::Router;
 use crate::store::Store;
-use language::{HOME, Part, either};
+use language::{HOME, MESSAGE, Part, either};
 
 const SCRIPT: &str = include_str!("page.js");
 
@@ -81,6 +82,7 @@ impl Web {
                 CLAIM_PATH if !is_owned => self.claim_page(&asked, &claim::Filled::default(), StatusCode::OK, None),
                 // Somebody may have had the claim page open while another one claimed the box.
                 CLAIM_PATH => see_other("/"),
+                recover::PATH if self.claim.is_recovering() => self.recover_page(&asked, "", StatusCode::OK, None),
                 "/" if is_owned => self.home(&asked),
                 "/" => see_other(CLAIM_PATH),
                 PROOF_PATH | LOGIN_PATH | LOGOUT_PATH => only_post(),
@@ -88,6 +90,7 @@ impl Web {
             },
             (&Method::POST, CLAIM_PATH) if page::is_json(&asked.head.headers) => self.claim_by_json(&asked, body).await,
             (&Method::POST, CLAIM_PATH) => self.claim_by_form(&asked, body).await,
+            (&Method::POST, recover::PATH) => self.recover_by_form(&asked, body).await,
             (&Method::POST, PROOF_PATH) => self.prove(&asked, body).await,
             (&Method::POST, LOGIN_PATH | LOGOUT_PATH) if !is_owned => unclaimed(),
             (&Method::POST, LOGIN_PATH) => self.log_in(&asked, body).await,
@@ -104,6 +107,12 @@ impl Web {
 
     fn page(&self, language: Language, status: StatusCode, main: String) -> Response<Full<Bytes>> {
         page::html(status, language::whole(language, self.settings.site_name.as_deref(), main))
+    }
+
+    /// A page that says one thing.
+    fn message(&self, language: Language, status: StatusCode, title: &str, message: &str) -> Response<Full<Bytes>> {
+        let parts = [("title", Part::text(&title)), ("message", Part::text(&message))];
+        self.page(language, status, MESSAGE.fill(language, &parts))
     }
 
     /// A line with the fingerprint, where there is one.

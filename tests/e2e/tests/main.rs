@@ -26,6 +26,7 @@ mod overload;
 mod presence;
 mod privacy;
 mod receipts;
+mod recover_owner;
 mod service_manager;
 mod shutdown;
 mod slow_consumer;

@@ -121,6 +121,7 @@ async fn listen(transport: Transport, output: Output) -> anyhow::Result<()> {
                 change @ (Event::MessageEdited(_) | Event::MessageRecalled(_) | Event::Reaction(_)) => {
                     output.change(change);
                 }
+                Event::OwnerRecovered(recovered) => output.owner_recovered(recovered),
                 _ => {}
             },
             Some(Item::Online) if was_online => output.online_again(),

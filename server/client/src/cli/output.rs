@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use posthouse_client::{ClientError, Login};
 use posthouse_protocol::admin::{GroupEverybodyResult, Retention, SiteCertificate};
-use posthouse_protocol::claim::RecoverySheet;
+use posthouse_protocol::claim::{OwnerRecovered, RecoverySheet};
 use posthouse_protocol::{
     Account, AccountWithPassword, Body, Conversation, ConversationsCreateResult, Device, Event, Fingerprint,
     ImportError, ImportedAccount, Invite, InvitesCreateResult, Member, Message, Profile, SendResult, TimestampMs,
@@ -261,6 +261,17 @@ impl Output {
         match self {
             Self::Text => say(&format!("Invite {} made. Code: {}", new.invite.invite_id, new.code.0)),
             Self::Json => print_json(new),
+        }
+    }
+
+    /// What administrators have to know.
+    pub fn owner_recovered(self, recovered: &OwnerRecovered) {
+        match self {
+            Self::Text => {
+                let (time, name) = (local_time(recovered.ts), &recovered.account.username);
+                say(&format!("{time}  the password of the owner {name} was reset with the code that the box shows"));
+            }
+            Self::Json => say(&json!({ "owner_recovered": recovered }).to_string()),
         }
     }
 

@@ -271,6 +271,7 @@ impl Keeper {
                 let is_known = match &push.event {
                     Event::Message(message) => self.has(me, message),
                     Event::AccountUpdated(_)
+                    | Event::OwnerRecovered(_)
                     | Event::ConversationAdded(_)
                     | Event::ConversationUpdated(_)
                     | Event::ConversationRemoved(_)

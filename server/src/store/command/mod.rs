@@ -31,7 +31,7 @@ pub use accounts::{
     AccountAdd, AccountDepart, AccountDisable, AccountEnable, AccountRename, AccountReset, AccountRoleSet, By,
     NewAccount, PasswordSet,
 };
-pub use claim::OwnerClaim;
+pub use claim::{OwnerClaim, OwnerRecover};
 pub use conversations::DirectOpen;
 pub use devices::{DeviceAdd, DevicesRevoke, DevicesUsed, Revoked};
 pub use edits::{MessageEdit, MessageReact, MessageRecall};
