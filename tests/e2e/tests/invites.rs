@@ -174,7 +174,7 @@ fn the_command_invites_lists_devices_logs_out_and_administers() {
     let url = server.url().to_string();
     let said = anna.run(&["invite", "create", "--uses", "2"]).ok();
     let (number, code) =
-        said.strip_prefix("Invite ").and_then(|rest| rest.split_once(" made. Code: ")).expect("a code");
+        said.strip_prefix("Invite ").and_then(|rest| rest.lines().next()?.split_once(" made. Code: ")).expect("a code");
     let emil = Terminal::new(site.path("emil"));
     let accept = ["invite", "accept", "--server", &url, "--display-name", "Emil E.", "--password-stdin", code, "emil"];
     assert_eq!(emil.run_with_input(&accept, PASSWORD).ok(), format!("Logged in as emil at {url}."));

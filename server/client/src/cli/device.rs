@@ -95,7 +95,8 @@ pub async fn invite(command: InviteCommand, transport: Transport, output: Output
     match command {
         InviteCommand::Create { hours, uses } => {
             let params = InvitesCreateParams { expires_in_s: Some(hours * 3600), uses: Some(uses) };
-            output.new_invite(&client.call::<InvitesCreate>(&params).await?);
+            let made = client.call::<InvitesCreate>(&params).await?;
+            output.new_invite(&made, &invite_link(&Login::load()?.server, &made.code));
         }
         InviteCommand::List => {
             let mut params = InvitesListParams::default();
@@ -114,6 +115,20 @@ pub async fn invite(command: InviteCommand, transport: Transport, output: Output
         InviteCommand::Accept { .. } => unreachable!("it was carried out before"),
     }
     Ok(())
+}
+
+/// What somebody is sent who is invited: the front door, which leads on to TLS where that is trusted. The code stands where a
+/// browser tells it to nobody.
+fn invite_link(server: &ServerUrl, code: &InviteCode) -> String {
+    let server = server.to_string();
+    let front_door = match server.strip_prefix("https://") {
+        // At its own port, the front door is at its own, too.
+        Some(authority) if authority.rsplit_once(':').is_none_or(|(_, port)| port.ends_with(']')) => {
+            format!("http://{authority}")
+        }
+        _ => server,
+    };
+    format!("{front_door}/#invite={}", code.0)
 }
 
 /// The log-in is forgotten here, too, also where the server had signed it out already.
@@ -155,4 +170,16 @@ pub async fn change_password(
     let params = PasswordChangeParams { username, password: old, new_password };
     client.call::<PasswordChange>(&params).await.context("the password was not changed")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invite_leads_to_the_front_door_and_its_code_to_no_server() {
+        let link = |server: &str| invite_link(&server.parse().expect("an address"), &InviteCode("ab-cd".to_owned()));
+        assert_eq!(link("http://box.local:8080"), "http://box.local:8080/#invite=ab-cd");
+        assert_eq!(link("http://box.local"), "http://box.local/#invite=ab-cd");
+    }
 }

@@ -257,10 +257,10 @@ impl Output {
         }
     }
 
-    pub fn new_invite(self, new: &InvitesCreateResult) {
+    pub fn new_invite(self, new: &InvitesCreateResult, link: &str) {
         match self {
-            Self::Text => say(&format!("Invite {} made. Code: {}", new.invite.invite_id, new.code.0)),
-            Self::Json => print_json(new),
+            Self::Text => say(&format!("Invite {} made. Code: {}\nLink: {link}", new.invite.invite_id, new.code.0)),
+            Self::Json => say(&json!({ "code": new.code, "invite": new.invite, "link": link }).to_string()),
         }
     }
 
