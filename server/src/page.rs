@@ -76,6 +76,21 @@ pub fn answer(status: StatusCode, content_type: &'static str, body: impl Into<By
     response
 }
 
+/// Lets a page ask one more origin, which is this box by TLS.
+pub fn may_ask(mut response: Response<Full<Bytes>>, origin: &str) -> Response<Full<Bytes>> {
+    // What can't stand in a header can't be an origin of ours.
+    if let Ok(policy) = HeaderValue::from_str(&format!("{POLICY}; connect-src 'self' {origin}")) {
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+/// Lets pages of other origins see whether it is there, and nothing of it.
+pub fn may_be_asked_for(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    response.headers_mut().insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+    response
+}
+
 /// Text as it may stand in HTML, also in an attribute with quotes around it.
 pub fn escape(text: &str) -> String {
     let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");

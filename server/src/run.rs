@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use posthouse_protocol::Fingerprint;
-use posthouse_protocol::appliance::PlainHttp;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
@@ -86,7 +85,7 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     if config.demo {
         demo::add_accounts(&router, &addresses).await?;
     }
-    let claim = Claim::new(router.clone(), &settings, None, &config.data_dir);
+    let claim = Claim::new(router.clone(), &settings, tls.trust.clone(), &config.data_dir);
     // A box shows its code by other programs; a developer's server says it itself.
     let telling = match &config.status_file {
         Some(file) => {
@@ -97,8 +96,9 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
         None => tokio::spawn(claim.clone().invite(addresses.clone())),
     };
     let clock_request = config.status_file.as_ref().map(|file| file.with_file_name(CLOCK_REQUEST));
-    let web = Web { store: store.clone(), router: router.clone(), claim, settings, clock_request };
-    let house = House { router, names, plain_http: PlainHttp::Allowed };
+    let house = House { router: router.clone(), names, plain_http: settings.plain_http };
+    let (trust, secure_port) = (tls.trust.clone(), secure_addresses.first().map(SocketAddr::port));
+    let web = Web { store: store.clone(), router, claim, settings, trust, secure_port, clock_request };
     let doors = open(listeners, &tls.keyring, &Gate::new(Some(house), admission, web.handler(), stopping));
 
     let records = store.read(Snapshot::record_count).await?;

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::socket::dial;
+use crate::socket::{dial, fingerprint_of};
 use crate::{ClientError, ServerUrl};
 
 /// How long the box may take for an answer: it hashes a password.
@@ -38,6 +38,13 @@ impl Claiming {
     /// # Errors
     /// `Refused` for a wrong code, or `Answer` where something else answers in the box's place.
     pub async fn begin(server: &ServerUrl, code: &str) -> Result<Self, ClientError> {
+        let unreachable =
+            |reason| ClientError::Unreachable { server: server.to_string(), reason, retry_after_ms: None };
+        let server = &match server.pin() {
+            // Whoever answers: the proofs show whether it is the box.
+            None if server.is_secure() => server.clone().pinned(fingerprint_of(server).await.map_err(unreachable)?),
+            _ => server.clone(),
+        };
         let (mut http, seen) = open(server).await?;
         let challenge: ClaimChallenge = ask(&mut http, server, CHALLENGE_PATH, None::<&()>).await?;
         if challenge.claimed {
@@ -52,6 +59,11 @@ impl Claiming {
             return Err(ClientError::Answer(reason));
         }
         Ok(Self { server: server.clone(), http, proof })
+    }
+
+    /// The server, with the fingerprint that it has proved to be the box's.
+    pub fn server(&self) -> &ServerUrl {
+        &self.server
     }
 
     /// Makes somebody its owner.

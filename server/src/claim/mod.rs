@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use crate::admission::Visitor;
 use crate::router::{Claimed, Router};
 use crate::store::Committed;
+use crate::tls::TrustMaterial;
 use codes::Codes;
 use posted::Posted;
 
@@ -37,7 +38,7 @@ pub struct Claim {
 struct Inner {
     router: Router,
     owner: watch::Receiver<Option<Account>>,
-    fingerprint: Option<Fingerprint>,
+    trust: watch::Receiver<Option<Arc<TrustMaterial>>>,
     /// The codes of a box that nobody owns.
     claiming: Posted,
     /// Those by which its owner sets a new password, where the card asks for that.
@@ -67,7 +68,12 @@ pub enum Refused {
 
 impl Claim {
     /// For the box of this router, as its owner wants it, with its data in this folder.
-    pub fn new(router: Router, settings: &Settings, fingerprint: Option<Fingerprint>, folder: &Path) -> Self {
+    pub fn new(
+        router: Router,
+        settings: &Settings,
+        trust: watch::Receiver<Option<Arc<TrustMaterial>>>,
+        folder: &Path,
+    ) -> Self {
         let chosen = settings.claim_code.as_deref().filter(|code| is_long_enough(code));
         if settings.claim_code.is_some() && chosen.is_none() {
             tracing::warn!(
@@ -85,7 +91,7 @@ impl Claim {
         } else {
             claiming.keep();
         }
-        Self { inner: Arc::new(Inner { router, owner, fingerprint, claiming, recovering, nonces }) }
+        Self { inner: Arc::new(Inner { router, owner, trust, claiming, recovering, nonces }) }
     }
 
     /// Who owns the box, or how to come to own it.
@@ -130,7 +136,7 @@ impl Claim {
 
     /// By what clients know the box.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
-        self.inner.fingerprint
+        self.inner.fingerprint()
     }
 
     /// Tells a developer, whose server no console shows, how to claim it: now, and when the code has changed. Runs until it is
@@ -159,7 +165,7 @@ impl Claim {
         ClaimChallenge {
             claimed: self.owner().is_some(),
             nonce: format!("{random}-{tag}"),
-            fingerprint: self.inner.fingerprint,
+            fingerprint: self.inner.fingerprint(),
         }
     }
 
@@ -169,7 +175,7 @@ impl Claim {
     /// Where they have not.
     pub fn answer(&self, visitor: &Visitor, proof: &ClaimProof) -> Result<ClaimAnswer, Refused> {
         let code = self.inner.check(visitor, &Shown::Proof(proof))?;
-        Ok(ClaimAnswer { answer: code.answer(self.inner.fingerprint.as_ref(), &proof.nonce) })
+        Ok(ClaimAnswer { answer: code.answer(self.inner.fingerprint().as_ref(), &proof.nonce) })
     }
 
     /// Makes whoever has read the code the owner.
@@ -225,16 +231,20 @@ impl Inner {
             let error = ErrorBody::new(ErrorCode::InvalidParams, "nonce: ask /claim/challenge for one");
             return Err(Refused::Other(error));
         }
-        let fingerprint = self.fingerprint.as_ref();
+        let fingerprint = self.fingerprint();
         match shown {
             Shown::Code(typed) => {
                 let typed = ClaimCode::typed(typed);
                 self.claiming.check(visitor, |code| code.matches(&typed))
             }
             Shown::Proof(ClaimProof { nonce, proof }) => {
-                self.claiming.check(visitor, |code| code.is_proof(proof, fingerprint, nonce))
+                self.claiming.check(visitor, |code| code.is_proof(proof, fingerprint.as_ref(), nonce))
             }
         }
+    }
+
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        self.trust.borrow().as_ref().map(|trust| trust.fingerprint)
     }
 
     fn is_nonce(&self, nonce: &str) -> bool {

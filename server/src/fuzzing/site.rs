@@ -10,6 +10,7 @@ use posthouse_protocol::appliance::Settings;
 use posthouse_protocol::{AccountId, AccountRole, Event, HistoryAccess, Message, Push, Pushed, Title, Username};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::admission::{Admission, Allowance, Visitor};
@@ -136,8 +137,10 @@ impl Site {
     pub fn handler(&self) -> Handler {
         let store = self.store.clone();
         let settings = Arc::new(Settings::default());
-        let claim = Claim::new(self.router.clone(), &settings, None, Path::new("/nonexistent"));
-        Web { store, router: self.router.clone(), claim, settings, clock_request: None }.handler()
+        let (_, trust) = watch::channel(None);
+        let claim = Claim::new(self.router.clone(), &settings, trust.clone(), Path::new("/nonexistent"));
+        Web { store, router: self.router.clone(), claim, settings, trust, secure_port: None, clock_request: None }
+            .handler()
     }
 
     /// Every message that anna may see.

@@ -60,7 +60,7 @@ impl Web {
         let parts = [
             ("problems", problems(language, &self.settings.problems)),
             ("problem", problem.map_or_else(Part::nothing, |problem| paragraph("problem", &problem))),
-            ("plain", Part::nothing()),
+            ("plain", self.plain_warning(asked)),
             ("code", Part::text(&filled.code)),
             ("username", Part::text(&filled.username)),
             ("password_min", Part::text(&limits::PASSWORD_CHARS_MIN)),
@@ -121,10 +121,15 @@ impl Web {
             let label = either(language, "Fingerprint", "指纹");
             format!(r#"<dt>{label}</dt><dd class="key">{fingerprint}</dd>"#)
         };
+        let english =
+            "The fingerprint is what this box is known by: a program that shows another one talks to somebody else. ";
+        let chinese = "指纹是这台设备的身份：如果某个程序显示的是另一个指纹，它连接的就不是这台设备。";
+        let known_by = self.claim.fingerprint().map(|_| either(language, english, chinese)).unwrap_or_default();
         let parts = [
             ("username", Part::text(&claimed.account.username)),
             ("address", Part::text(&asked.address)),
             ("fingerprint", Part::Markup(self.claim.fingerprint().map(line).unwrap_or_default())),
+            ("known_by", Part::text(&known_by)),
             ("backup_key", Part::text(&claimed.backup_key)),
         ];
         self.page(language, StatusCode::OK, SHEET.fill(language, &parts))

@@ -35,6 +35,13 @@ words! {
     SHEET = "sheet";
     HOME = "home";
     MESSAGE = "message";
+    TRUST = "trust";
+    WITHOUT = "without";
+    WINDOWS = "windows";
+    MACOS = "macos";
+    IPHONE = "iphone";
+    ANDROID = "android";
+    LINUX = "linux";
     RECOVER = "recover";
 }
 

@@ -1,15 +1,17 @@
 //! The web edge: the pages that a browser finds, the JSON by which a box is claimed and a browser logs in, the health check.
 //!
 //! Reads through the store, claims through [`Claim`], logs in through the router. Until somebody owns the box it answers with the
-//! claim page and the health check only. Nothing imports it but the composition.
+//! claim page, what a device needs to trust the box, and the health check only. Nothing imports it but the composition.
 
 mod browser;
 mod claim;
 mod language;
 mod recover;
+mod trust;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -17,9 +19,10 @@ use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderMap, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
-use posthouse_protocol::appliance::{Language, Settings};
+use posthouse_protocol::appliance::{Language, PlainHttp, Settings};
 use posthouse_protocol::claim::{CHALLENGE_PATH, CLAIM_PATH, PROOF_PATH};
 use posthouse_protocol::{ErrorBody, ErrorCode, Fingerprint, LOGIN_PATH, LOGOUT_PATH};
+use tokio::sync::watch;
 
 use crate::body;
 use crate::claim::Claim;
@@ -27,8 +30,10 @@ use crate::listener::{Carrier, Handler, Visit};
 use crate::page;
 use crate::router::Router;
 use crate::store::Store;
+use crate::tls::TrustMaterial;
 use language::{HOME, MESSAGE, Part, either};
 
+const ICON: &str = include_str!("icon.svg");
 const SCRIPT: &str = include_str!("page.js");
 
 /// Longest body of a form or of JSON, in bytes: names, a password and a code.
@@ -44,6 +49,10 @@ pub struct Web {
     pub claim: Claim,
     /// What the box's owner wants.
     pub settings: Arc<Settings>,
+    /// What a device needs to trust the box; `None` until the authority has answered.
+    pub trust: watch::Receiver<Option<Arc<TrustMaterial>>>,
+    /// Where TLS is spoken, if it is.
+    pub secure_port: Option<u16>,
     /// Where to ask for the clock to be set, if somebody would do it.
     pub clock_request: Option<PathBuf>,
 }
@@ -72,31 +81,80 @@ impl Web {
         let language = language::asked_for(&head.uri, &head.headers, self.settings.language);
         let address = address(&head.headers, visit.carrier);
         let asked = Asked { head, visit, language, address };
+        match asked.head.method {
+            Method::GET | Method::HEAD => self.shown(&asked),
+            Method::POST => self.posted(&asked, body).await,
+            _ => page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET, HEAD and POST"),
+        }
+    }
+
+    fn shown(&self, asked: &Asked) -> Response<Full<Bytes>> {
+        let secured = self.secured(asked);
+        match asked.head.uri.path() {
+            "/healthz" => return health(&self.store),
+            "/page.js" => return page::answer(StatusCode::OK, "text/javascript; charset=utf-8", SCRIPT),
+            "/icon.svg" => return page::answer(StatusCode::OK, "image/svg+xml", ICON),
+            page::STYLE_PATH => return page::style(),
+            path => {
+                if let Some(answer) = secured.as_ref().and_then(|secured| self.trust(asked, secured, path)) {
+                    return answer;
+                }
+            }
+        }
+        if self.wants_tls(asked) {
+            return self.only_secure(asked, secured.is_some());
+        }
         let is_owned = self.claim.owner().is_some();
-        match (&asked.head.method, asked.head.uri.path()) {
-            (&Method::GET | &Method::HEAD, path) => match path {
-                "/healthz" => health(&self.store),
-                "/page.js" => page::answer(StatusCode::OK, "text/javascript; charset=utf-8", SCRIPT),
-                page::STYLE_PATH => page::style(),
-                CHALLENGE_PATH => page::json(StatusCode::OK, &self.claim.challenge()),
-                CLAIM_PATH if !is_owned => self.claim_page(&asked, &claim::Filled::default(), StatusCode::OK, None),
-                // Somebody may have had the claim page open while another one claimed the box.
-                CLAIM_PATH => see_other("/"),
-                recover::PATH if self.claim.is_recovering() => self.recover_page(&asked, "", StatusCode::OK, None),
-                "/" if is_owned => self.home(&asked),
-                "/" => see_other(CLAIM_PATH),
-                PROOF_PATH | LOGIN_PATH | LOGOUT_PATH => only_post(),
-                _ => page::text(StatusCode::NOT_FOUND, "not found"),
-            },
-            (&Method::POST, CLAIM_PATH) if page::is_json(&asked.head.headers) => self.claim_by_json(&asked, body).await,
-            (&Method::POST, CLAIM_PATH) => self.claim_by_form(&asked, body).await,
-            (&Method::POST, recover::PATH) => self.recover_by_form(&asked, body).await,
-            (&Method::POST, PROOF_PATH) => self.prove(&asked, body).await,
-            (&Method::POST, LOGIN_PATH | LOGOUT_PATH) if !is_owned => unclaimed(),
-            (&Method::POST, LOGIN_PATH) => self.log_in(&asked, body).await,
-            (&Method::POST, LOGOUT_PATH) => self.log_out(&asked).await,
+        match asked.head.uri.path() {
+            CHALLENGE_PATH => page::json(StatusCode::OK, &self.claim.challenge()),
+            CLAIM_PATH if !is_owned => self.claim_page(asked, &claim::Filled::default(), StatusCode::OK, None),
+            // Somebody may have had the claim page open while another one claimed the box.
+            CLAIM_PATH => see_other("/"),
+            recover::PATH if self.claim.is_recovering() => self.recover_page(asked, "", StatusCode::OK, None),
+            "/" | "/home" if is_owned => self.home(asked),
+            "/" | "/home" => see_other(CLAIM_PATH),
+            PROOF_PATH | LOGIN_PATH | LOGOUT_PATH => only_post(),
+            _ => page::text(StatusCode::NOT_FOUND, "not found"),
+        }
+    }
+
+    async fn posted(&self, asked: &Asked, body: Incoming) -> Response<Full<Bytes>> {
+        if self.wants_tls(asked) {
+            let error =
+                ErrorBody::new(ErrorCode::Forbidden, "this box wants what is sent to it protected: use https://");
+            return page::error(StatusCode::FORBIDDEN, &error);
+        }
+        if let Err(error) = asked.visit.visitor.request(None, Instant::now()) {
+            return browser::refused(&error);
+        }
+        let is_owned = self.claim.owner().is_some();
+        match asked.head.uri.path() {
+            CLAIM_PATH if page::is_json(&asked.head.headers) => self.claim_by_json(asked, body).await,
+            CLAIM_PATH => self.claim_by_form(asked, body).await,
+            recover::PATH => self.recover_by_form(asked, body).await,
+            PROOF_PATH => self.prove(asked, body).await,
+            LOGIN_PATH | LOGOUT_PATH if !is_owned => unclaimed(),
+            LOGIN_PATH => self.log_in(asked, body).await,
+            LOGOUT_PATH => self.log_out(asked).await,
             _ => page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD"),
         }
+    }
+
+    /// Whether the owner wants nothing to come that others can read.
+    fn wants_tls(&self, asked: &Asked) -> bool {
+        asked.visit.carrier == Carrier::Plain && self.settings.plain_http == PlainHttp::Refused
+    }
+
+    /// Where nothing is shown without TLS: the way there, or that there is none yet.
+    fn only_secure(&self, asked: &Asked, is_there: bool) -> Response<Full<Bytes>> {
+        if is_there {
+            return see_other("/");
+        }
+        let language = asked.language;
+        let title = either(language, "One moment", "请稍候");
+        let english = "This box takes protected connections only, and is still preparing for them. Load this page again in a minute.";
+        let message = either(language, english, "这台设备只接受加密连接，还在准备中。请过一分钟再刷新本页。");
+        self.message(language, StatusCode::SERVICE_UNAVAILABLE, &title, &message)
     }
 
     /// What a box has to show that somebody owns: how to chat with it.

@@ -25,7 +25,7 @@ impl Web {
         let parts = [
             ("username", Part::text(&owner)),
             ("problem", problem.map_or_else(Part::nothing, |problem| super::claim::paragraph("problem", &problem))),
-            ("plain", Part::nothing()),
+            ("plain", self.plain_warning(asked)),
             ("code", Part::text(&code)),
             ("password_min", Part::text(&limits::PASSWORD_CHARS_MIN)),
         ];

@@ -14,6 +14,7 @@ mod damaged_database;
 mod durability;
 mod edits;
 mod event_stream;
+mod front_door;
 mod group_authority;
 mod group_commands;
 mod groups;

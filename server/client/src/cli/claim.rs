@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::{Context, bail};
 use posthouse_client::claim::Claiming;
-use posthouse_client::{Login, ServerUrl};
+use posthouse_client::{KnownServers, Login, ServerUrl};
 use posthouse_protocol::{Password, Username, limits};
 
 use super::chat::device_name;
@@ -25,8 +25,10 @@ pub async fn run(given: Given, output: Output) -> anyhow::Result<()> {
         Some(code) => code,
         None => asked("Code of the box: ")?,
     };
-    let claiming =
-        Claiming::begin(&server, &code).await.with_context(|| format!("the box at {server} was not claimed"))?;
+    let mut known = KnownServers::load()?;
+    let claiming = Claiming::begin(&known.attach(server.clone()), &code)
+        .await
+        .with_context(|| format!("the box at {server} was not claimed"))?;
     let username = match name {
         Some(name) => name,
         None => asked("Your user name: ")?.parse()?,
@@ -37,6 +39,10 @@ pub async fn run(given: Given, output: Output) -> anyhow::Result<()> {
     }
     if !password_stdin && password("The same again: ", false)? != new {
         bail!("the two passwords are not the same");
+    }
+    let server = claiming.server().clone();
+    if let Some(fingerprint) = server.pin() {
+        known.pin(&server, fingerprint)?;
     }
     let claimed = claiming.finish(username.clone(), Password(new), device_name()).await;
     let claimed = claimed.with_context(|| format!("the box at {server} was not claimed"))?;

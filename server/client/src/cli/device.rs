@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use posthouse_client::{Client, ClientError, Login, Transport};
+use posthouse_client::{Client, ClientError, Login, ServerUrl, Transport};
 use posthouse_protocol::{
     Connect, ConnectParams, DeviceId, DevicesList, DevicesRevoke, DevicesRevokeParams, DisplayName, Empty, ErrorCode,
     InviteCode, InviteId, InvitesAccept, InvitesAcceptParams, InvitesCreate, InvitesCreateParams, InvitesList,
@@ -180,6 +180,9 @@ mod tests {
     fn an_invite_leads_to_the_front_door_and_its_code_to_no_server() {
         let link = |server: &str| invite_link(&server.parse().expect("an address"), &InviteCode("ab-cd".to_owned()));
         assert_eq!(link("http://box.local:8080"), "http://box.local:8080/#invite=ab-cd");
+        assert_eq!(link("https://box.local"), "http://box.local/#invite=ab-cd");
+        assert_eq!(link("https://[fd00::9]"), "http://[fd00::9]/#invite=ab-cd");
+        assert_eq!(link("https://box.local:8443"), "https://box.local:8443/#invite=ab-cd");
         assert_eq!(link("http://box.local"), "http://box.local/#invite=ab-cd");
     }
 }

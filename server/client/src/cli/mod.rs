@@ -18,7 +18,7 @@ mod words;
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use posthouse_client::Transport;
+use posthouse_client::{ServerUrl, Transport};
 use posthouse_protocol::Username;
 
 use output::Output;
