@@ -1,0 +1,38 @@
+//! `posthouse-box`: the box's own chores, each a subcommand that a systemd unit runs. As root, without network.
+
+use std::io::{self, Write as _};
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use posthouse_appliance::boot_partition::BootPartition;
+
+#[derive(Debug, Parser)]
+#[command(name = "posthouse-box", version, about = "The box's own chores")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Prints a file of the card's boot partition.
+    Show {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Of a file that somebody wants to see, in bytes.
+const SHOWN_LEN_MAX: u64 = 1 << 20;
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Show { name } => show(&name),
+    }
+}
+
+fn show(name: &str) -> anyhow::Result<()> {
+    let file = BootPartition::open()?.read(name, SHOWN_LEN_MAX)?;
+    let file = file.with_context(|| format!("the boot partition has no {name}"))?;
+    io::stdout().write_all(&file.bytes).context("cannot print it")
+}
