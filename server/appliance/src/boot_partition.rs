@@ -17,6 +17,9 @@ use thiserror::Error;
 /// Names another boot partition, or the file of one, instead of that of root's disk.
 pub const OTHER: &str = "POSTHOUSE_BOOT_PARTITION";
 
+/// Names another disk, or the file of one, that the data partition is on.
+const OTHER_DISK: &str = "POSTHOUSE_DISK";
+
 /// Reads of the device for one file, at most. A sound folder with hundreds of files takes some thousand; a damaged one may lead in
 /// a circle.
 const READS_MAX: u32 = 200_000;
@@ -102,6 +105,15 @@ struct Place {
     len: usize,
 }
 
+/// The disk that a boot partition is on.
+#[derive(Debug)]
+pub struct WholeDisk {
+    /// Its device.
+    pub path: PathBuf,
+    /// The device of its data partition, as e2fsprogs take it.
+    pub data: String,
+}
+
 /// Writes `bytes` into a file of the boot partition of root's disk: see [`BootPartition::overwrite`].
 ///
 /// # Errors
@@ -118,13 +130,39 @@ impl BootPartition {
     pub fn open() -> Result<Self, BootError> {
         match std::env::var_os(OTHER) {
             Some(path) => Ok(Self::at(path)),
-            None => Ok(Self::at(beside_root().map_err(BootError::NoDisk)?)),
+            None => {
+                let disk = root_disk().map_err(BootError::NoDisk)?;
+                Ok(Self::at(Path::new("/dev").join(partition(&disk, 1))))
+            }
         }
     }
 
     /// The partition that a device or a file is.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
+    }
+
+    /// The disk that it is on.
+    ///
+    /// # Errors
+    /// Root is not on a partition of a disk.
+    pub fn disk(&self) -> Result<WholeDisk, BootError> {
+        if let Some(path) = std::env::var_os(OTHER_DISK).map(PathBuf::from) {
+            // In the file of a disk: where the test says that it is.
+            let offset = std::env::var("POSTHOUSE_DATA_OFFSET").unwrap_or_default();
+            return Ok(WholeDisk { data: format!("{}?offset={offset}", path.display()), path });
+        }
+        let name = root_disk().map_err(BootError::NoDisk)?;
+        Ok(WholeDisk { path: Path::new("/dev").join(&name), data: format!("/dev/{}", partition(&name, 4)) })
+    }
+
+    /// Whether it can be read.
+    ///
+    /// # Errors
+    /// It can't.
+    pub fn check(&self) -> Result<(), BootError> {
+        // No file has no name.
+        self.read("", 0).map(drop)
     }
 
     /// A file of its top folder, whatever the case of its name; nothing where there is none.
@@ -268,9 +306,8 @@ impl Seek for Disk {
     }
 }
 
-/// The first partition of root's disk. Root's device is the third field of its line in mountinfo, and its folder in /sys lies in its
-/// disk's.
-fn beside_root() -> io::Result<PathBuf> {
+/// The name of root's disk. Root's device is the third field of its line in mountinfo, and its folder in /sys lies in its disk's.
+fn root_disk() -> io::Result<String> {
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
     let number =
@@ -278,10 +315,14 @@ fn beside_root() -> io::Result<PathBuf> {
     let number = number.ok_or_else(|| io::Error::new(ErrorKind::NotFound, "nothing is mounted at /"))?;
     let partition = fs::canonicalize(Path::new("/sys/dev/block").join(number))?;
     fs::metadata(partition.join("partition"))?;
-    let disk = partition.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
-    // Names that end in a digit put a p before the number.
+    let disk = partition.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    disk.map(str::to_owned).ok_or_else(|| io::Error::new(ErrorKind::NotFound, "root's disk has no name"))
+}
+
+/// The name of a disk's partition: names that end in a digit put a p before the number.
+fn partition(disk: &str, number: u8) -> String {
     let between = if disk.ends_with(|last: char| last.is_ascii_digit()) { "p" } else { "" };
-    Ok(Path::new("/dev").join(format!("{disk}{between}1")))
+    format!("{disk}{between}{number}")
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use posthouse_appliance::boot_partition::BootPartition;
+use posthouse_appliance::provision;
 
 #[derive(Debug, Parser)]
 #[command(name = "posthouse-box", version, about = "The box's own chores")]
@@ -15,6 +16,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Applies what the files on the card say.
+    Provision,
+    /// Follows the card's request for a factory reset, where there is one. Before the data partition is looked at.
+    Reset,
     /// Prints a file of the card's boot partition.
     Show {
         /// Its name.
@@ -27,6 +32,8 @@ const SHOWN_LEN_MAX: u64 = 1 << 20;
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Provision => provision::run(),
+        Command::Reset => provision::reset::run(),
         Command::Show { name } => show(&name),
     }
 }
