@@ -333,3 +333,26 @@ fn logged_in(site: &Site, server: &Server, name: &str) -> Terminal {
     terminal.run_with_input(&["login", "--server", &url, "--password-stdin", name], PASSWORD).ok();
     terminal
 }
+
+#[test]
+fn a_file_for_a_new_box_is_checked_before_its_card_goes_in() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let path = folder.path().join("posthouse.toml");
+    let check = |content: &[u8]| {
+        std::fs::write(&path, content).expect("a file");
+        Terminal::new(folder.path().into()).run(&["provision", "check", &path.display().to_string()])
+    };
+    let good = "\u{feff}host_name = \"office\"\r\nsite_name = \"驿站\"\r\nclaim_code = \"7KQM-2X4P-WHZD\"\r\n";
+    assert_eq!(check(good.as_bytes()).ok(), "host name: office (office.local)\nsite name: 驿站\nclaim code: set");
+    let said = check(b"host_name = \"office\"\n[wifi]\nssid = \"net\"\ncountry = \"XX\"\nhiden = true\n");
+    assert_eq!(said.code, Some(1));
+    assert!(said.err.ends_with(&format!("there are 2 mistakes in {}", path.display())), "{said:?}");
+    assert!(said.out.contains("posthouse.toml, line 4: \"XX\" is no country"), "{said:?}");
+    assert!(
+        said.out.contains("posthouse.toml, line 5: there is no setting \"hiden\" in [wifi] (did you mean hidden?)")
+    );
+    let said = check(&vec![b'#'; 1 << 20]);
+    assert_eq!((said.code, said.out.lines().count()), (Some(1), 1), "{said:?}");
+    let schema = Terminal::new(folder.path().into()).run(&["provision", "schema"]).ok();
+    assert!(serde_json::from_str::<Value>(&schema).is_ok_and(|schema| schema["properties"]["host_name"].is_object()));
+}

@@ -7,6 +7,7 @@ mod device;
 mod group;
 mod messages;
 mod output;
+mod provision;
 #[cfg(unix)]
 mod site;
 mod target;
@@ -163,6 +164,9 @@ enum Command {
         /// Which shell
         shell: Shell,
     },
+    /// Look at the files that set up a new box, before its card goes into it
+    #[command(subcommand)]
+    Provision(provision::ProvisionCommand),
     /// Look after accounts, on the server's own machine
     #[cfg(unix)]
     #[command(subcommand)]
@@ -183,6 +187,7 @@ pub fn run() -> anyhow::Result<()> {
         #[cfg(unix)]
         Command::Site(command) => site::run(&command, output),
         Command::Trust(command) => trust::run(&command, output),
+        Command::Provision(command) => provision::run(&command, output),
         Command::Completions { shell } => {
             output::print(&completions(shell));
             Ok(())

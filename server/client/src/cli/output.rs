@@ -39,6 +39,21 @@ impl Output {
         }
     }
 
+    /// What a box will take from a file, and what is wrong with it.
+    pub fn provisioning(self, settings: &[String], problems: &[String]) {
+        match self {
+            Self::Text => {
+                for line in settings.iter().chain(problems) {
+                    say(&printable(line));
+                }
+                if settings.is_empty() && problems.is_empty() {
+                    say("The file sets nothing.");
+                }
+            }
+            Self::Json => say(&json!({ "settings": settings, "problems": problems }).to_string()),
+        }
+    }
+
     pub fn message(self, message: &Message) {
         match self {
             Self::Text => {
