@@ -60,8 +60,8 @@ fn entry(manifest: &Value, address: &str) -> anyhow::Result<Value> {
         "image_download_sha256": text(manifest, "/image/sha256")?,
         "release_date": day.split('T').next().unwrap_or_default(),
         "devices": [DEVICE],
-        // The box has a way of its own to be set up: Imager's would write a script that nobody runs.
-        "init_format": "none",
+        // What Imager's page asks for comes as two files onto the boot partition, of which the box takes what it understands.
+        "init_format": "cloudinit",
     }] }))
 }
 

@@ -14,6 +14,7 @@ mod load;
 mod machine;
 mod network;
 mod pi4;
+mod provisioning;
 mod report;
 mod rig;
 mod scan;

@@ -1,3 +1,5 @@
+//! The file in all its states: good, bad, garbage; and what is generated from it.
+
 use proptest::prelude::*;
 use serde_json::Value;
 

@@ -1,3 +1,5 @@
+//! Files as Raspberry Pi Imager writes them, and others.
+
 use proptest::prelude::*;
 
 use super::*;
