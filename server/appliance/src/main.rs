@@ -1,5 +1,7 @@
 //! `posthouse-box`: the box's own chores, each a subcommand that a systemd unit runs. As root, without network.
 
+mod watch;
+
 use std::io::{self, Write as _};
 
 use anyhow::Context as _;
@@ -25,6 +27,8 @@ enum Command {
         /// Its name.
         name: String,
     },
+    /// Shows how the box is: on its consoles, in POSTHOUSE.TXT, by its light.
+    Watch(watch::Options),
 }
 
 /// Of a file that somebody wants to see, in bytes.
@@ -35,6 +39,7 @@ fn main() -> anyhow::Result<()> {
         Command::Provision => provision::run(),
         Command::Reset => provision::reset::run(),
         Command::Show { name } => show(&name),
+        Command::Watch(options) => watch::run(&options),
     }
 }
 
