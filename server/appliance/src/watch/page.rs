@@ -107,16 +107,22 @@ fn notes(picture: &Picture, language: Language, eyes: Eyes, room: usize) -> Vec<
         return Vec::new();
     }
     let mut page = Lines { eyes, width: COLUMNS, lines: vec![String::new()] };
-    for (shown, note) in picture.notes.iter().enumerate() {
+    let texts = picture.notes.iter().map(|note| words::note(note, language));
+    // What others said in Chinese would be a line of question marks.
+    let texts: Vec<String> = texts.filter(|text| eyes == Eyes::Serial || text.is_ascii()).collect();
+    let mut shown = 0;
+    for text in &texts {
         let before = page.lines.len();
-        page.add(&format!("! {}", words::note(note, language)), 0);
+        page.add(&format!("! {text}"), 0);
         let is_last = shown + 1 == picture.notes.len();
         if page.lines.len() + usize::from(!is_last) > room {
             page.lines.truncate(before);
-            let more = picture.notes.len() - shown;
-            page.add(&words::more(more, language), 0);
             break;
         }
+        shown += 1;
+    }
+    if shown < picture.notes.len() {
+        page.add(&words::more(picture.notes.len() - shown, language), 0);
     }
     page.lines
 }

@@ -169,7 +169,8 @@ fn links(names: &[String], addresses: &[IpAddr], host_name: Option<&str>) -> Vec
 
 fn notes(server: Server, senses: &Senses, condition: Condition) -> Vec<Note> {
     let mut notes: Vec<Note> = senses.rescue.iter().cloned().map(Note::Rescue).collect();
-    if server == Server::Silent {
+    // One who has no data to serve may be silent, and the reason says more.
+    if server == Server::Silent && senses.rescue.is_empty() {
         notes.push(Note::ServerStopped);
     }
     if senses.is_under_voltage {
@@ -241,16 +242,18 @@ mod tests {
         assert_eq!(condition(Server::unheard(LATER), &senses, 300), Condition::Fault);
         assert_eq!(Picture::new(Server::Silent, &senses, LATER).notes, [Note::ServerStopped]);
         let worn = Senses { rescue: vec!["Worn out.".to_owned()], ..senses };
-        let picture = Picture::new(Server::Serves(&status), &worn, Duration::ZERO);
-        assert_eq!(picture.condition, Condition::Fault);
-        assert_eq!(picture.notes, [Note::Rescue("Worn out.".to_owned())]);
+        for server in [Server::Serves(&status), Server::Silent] {
+            let picture = Picture::new(server, &worn, Duration::ZERO);
+            assert_eq!(picture.condition, Condition::Fault);
+            assert_eq!(picture.notes, [Note::Rescue("Worn out.".to_owned())]);
+        }
     }
 
     #[test]
     fn names_come_before_addresses_and_the_kernel_s_name_where_no_server_says_one() {
-        let picture = Picture::new(Server::Serves(&status()), &Senses::default(), LATER);
-        assert_eq!(picture.links, ["http://posthouse.local/", "http://192.168.1.20/", "http://[fd00::20]/"]);
         let senses = Senses { host_name: Some("box7".to_owned()), ..Senses::default() };
+        let picture = Picture::new(Server::Serves(&status()), &senses, LATER);
+        assert_eq!(picture.links, ["http://posthouse.local/", "http://192.168.1.20/", "http://[fd00::20]/"]);
         assert_eq!(Picture::new(Server::Expected, &senses, LATER).links, ["http://box7.local/"]);
     }
 

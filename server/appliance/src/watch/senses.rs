@@ -247,7 +247,9 @@ mod tests {
             &[("var/lib/iwd/=e6a0a1e59bad.psk", ""), ("var/lib/iwd/School-5.psk", ""), ("var/lib/iwd/main.conf", "")],
         );
         assert_eq!(wireless(), Wireless::Searching(vec!["校园".to_owned(), "School-5".to_owned()]));
-        put(root.path(), &[("sys/class/rfkill/rfkill0/type", "wlan\n"), ("sys/class/rfkill/rfkill0/soft", "1\n")]);
+        put(root.path(), &[("sys/class/rfkill/rfkill0/type", "wlan\n"), ("sys/class/rfkill/rfkill0/soft", "0\n")]);
+        assert_ne!(wireless(), Wireless::Blocked);
+        put(root.path(), &[("sys/class/rfkill/rfkill0/soft", "1\n")]);
         assert_eq!(wireless(), Wireless::Blocked);
         put(root.path(), &[("sys/class/net/wlan0/operstate", "up\n")]);
         assert_eq!(wireless(), Wireless::Joined);

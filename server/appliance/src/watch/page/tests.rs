@@ -149,6 +149,16 @@ fn what_has_no_room_is_counted_and_the_code_stays() {
 }
 
 #[test]
+fn what_the_screen_has_no_letters_for_is_only_counted_there() {
+    let warnings = vec!["存储卡很慢。".to_owned(), "The card is slow.".to_owned()];
+    let picture = picture(&Status { warnings, ..status() }, &senses());
+    let text = seen(&picture, Eyes::Screen).screen().contents();
+    assert!(text.contains("! The card is slow.\n! 1 more: see POSTHOUSE.TXT"), "{text}");
+    let text = seen(&picture, Eyes::Serial).screen().contents();
+    assert!(text.contains("! 存储卡很慢。\n! The card is slow.") && !text.contains("POSTHOUSE.TXT"), "{text}");
+}
+
+#[test]
 fn a_box_that_says_nothing_yet_has_a_page() {
     let text =
         seen(&Picture::new(Server::Expected, &Senses::default(), Duration::ZERO), Eyes::Screen).screen().contents();
