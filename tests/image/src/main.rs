@@ -19,6 +19,7 @@ mod report;
 mod rig;
 mod scan;
 mod selftest;
+mod shown;
 mod storm;
 mod tuning;
 mod virt;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, ensure};
+use posthouse_protocol::appliance::Status;
 
 const PREFIX: &str = "posthouse-selftest: ";
 
@@ -78,6 +79,12 @@ impl Selftest {
     pub fn number(&self, name: &str) -> anyhow::Result<u64> {
         let text = self.text(name)?;
         text.parse().with_context(|| format!("the box's report says {name}={text}, which is no number"))
+    }
+
+    /// What the server says of itself to those who show it.
+    pub fn status(&self) -> anyhow::Result<Status> {
+        let text = self.text("status")?;
+        serde_json::from_str(text).with_context(|| format!("the server's status is {text:?}"))
     }
 
     /// Every unit started, and systemd found nothing else amiss.

@@ -15,7 +15,7 @@ use crate::machine::Machine;
 use crate::network::Network;
 use crate::rig::{Asked, Rig, SERVED};
 use crate::selftest::Selftest;
-use crate::{damage, lasting, load, network, provisioning, report, scan, storm, visitors};
+use crate::{damage, lasting, load, network, provisioning, report, scan, shown, storm, visitors};
 
 /// A first boot makes p4 as long as the rest of this card.
 const CARD_BYTES: u64 = 8 * 1024 * 1024 * 1024;
@@ -71,6 +71,9 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow
     report::assert_lean(&first.boot.report)?;
     report::assert_lean(&last.boot.report)?;
     assert_lasts(&last.boot.report, &before)?;
+    let said = last.boot.report.status()?;
+    shown::assert_on_console(&disk.folder.join("last-boot.log"), &said)?;
+    shown::assert_on_card(dist, &rig.card, &said).await?;
     provisioning::test(dist, &rig, length == Length::Long).await?;
     if length == Length::Long {
         damage::lose_superblock(dist, &rig.card).await?;
