@@ -15,12 +15,13 @@ const FILE_NAME: &str = "discovery.json";
 const IDENTITY_BYTES: usize = 8;
 
 /// The file, if there is a folder for it, and its content.
+#[derive(Clone)]
 pub struct Kept {
     path: Option<PathBuf>,
     content: Content,
 }
 
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Content {
     /// Sixteen hex digits; empty where none was made.
@@ -63,18 +64,18 @@ impl Kept {
         }
     }
 
-    /// Begins with `candidate` at the next start.
-    pub fn remember(&mut self, wanted: &str, candidate: &Candidate) {
+    /// To begin with `candidate` at the next start. Says whether that is new, and so to be written.
+    pub fn remember(&mut self, wanted: &str, candidate: &Candidate) -> bool {
         if self.content.wanted == wanted && self.content.number == candidate.number() {
-            return;
+            return false;
         }
         self.content.wanted = wanted.to_owned();
         self.content.number = candidate.number();
-        self.write();
+        true
     }
 
-    /// Whole or not at all. A full disk costs no more than the next start's memory of it.
-    fn write(&self) {
+    /// Whole or not at all. A full disk costs no more than the next start's memory of it. Waits for the disk.
+    pub fn write(&self) {
         let Some(path) = &self.path else { return };
         let written = || -> std::io::Result<()> {
             let unfinished = path.with_extension("json.new");
@@ -117,7 +118,9 @@ mod tests {
         let mut kept = Kept::open(Some(folder.path()));
         let identity = kept.identity().expect("randomness");
         assert!(is_identity(&identity));
-        kept.remember("posthouse", &Candidate::numbered("posthouse", 2));
+        assert!(kept.remember("posthouse", &Candidate::numbered("posthouse", 2)));
+        assert!(!kept.remember("posthouse", &Candidate::numbered("posthouse", 2)), "nothing new");
+        kept.write();
 
         let mut again = Kept::open(Some(folder.path()));
         assert_eq!(again.identity().expect("randomness"), identity);
@@ -127,7 +130,9 @@ mod tests {
     #[test]
     fn a_new_name_forgets_what_the_old_one_met() {
         let folder = tempfile::tempdir().expect("a folder");
-        Kept::open(Some(folder.path())).remember("posthouse", &Candidate::numbered("posthouse", 2));
+        let mut kept = Kept::open(Some(folder.path()));
+        kept.remember("posthouse", &Candidate::numbered("posthouse", 2));
+        kept.write();
         assert_eq!(Kept::open(Some(folder.path())).candidate("school").label(), "school");
     }
 

@@ -141,7 +141,7 @@ impl Keeper {
         mut shutdown: Signal,
     ) {
         loop {
-            self.take(&candidate);
+            self.take(&candidate).await;
             let addresses = look().await;
             let Some(mut responder) = self.announce(&candidate, &addresses).await else {
                 tokio::select! {
@@ -174,9 +174,12 @@ impl Keeper {
     }
 
     /// From now on the box is called so.
-    fn take(&mut self, candidate: &Candidate) {
+    async fn take(&mut self, candidate: &Candidate) {
         tracing::info!(name = %candidate.host(), identity = %self.service.identity, "announcing the box on the network");
-        self.kept.remember(&self.wanted, candidate);
+        if self.kept.remember(&self.wanted, candidate) {
+            let kept = self.kept.clone();
+            spawn_blocking(move || kept.write()).await.expect("writing a file does not panic");
+        }
         self.naming.rename(&candidate.label());
     }
 

@@ -6,6 +6,7 @@ mod bench;
 mod chat;
 mod console;
 mod damage;
+mod discovery;
 mod dist;
 mod file_systems;
 mod http;

@@ -17,10 +17,10 @@ use crate::selftest::Selftest;
 const TAP: &str = "box";
 
 /// The test's own. The network is that of QEMU's user network, so that the box finds the one that it knows.
-const OWN_ADDRESS: &str = "10.0.2.100/24";
+pub const OWN_ADDRESS: &str = "10.0.2.100/24";
 
 /// What the box gets in either.
-const BOX_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
+pub const BOX_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 
 /// Lives as long as its DHCP server.
 pub struct Network {

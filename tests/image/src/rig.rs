@@ -58,6 +58,8 @@ pub enum Asked {
     Kills,
     /// After the report, once two connections are there, to reboot; QEMU ends instead.
     Reboot,
+    /// The same after ten seconds, with a neighbour who hears it.
+    Farewell,
 }
 
 impl Asked {
@@ -68,13 +70,14 @@ impl Asked {
             Self::Threads => "threads",
             Self::Kills => "kills",
             Self::Reboot => "reboot",
+            Self::Farewell => "farewell",
         }
     }
 
     fn doors(self) -> anyhow::Result<Doors> {
         match self {
             Self::Report | Self::Threads | Self::Reboot => Doors::forwarded(),
-            Self::Kills => Ok(Doors { open: network::door(SERVED), shut: network::door(SHUT) }),
+            Self::Kills | Self::Farewell => Ok(Doors { open: network::door(SERVED), shut: network::door(SHUT) }),
         }
     }
 }
@@ -205,7 +208,7 @@ impl<'a> Rig<'a> {
                 "user,id=net,restrict=on,hostfwd=tcp:{}-:{SERVED},hostfwd=tcp:{}-:{SHUT}",
                 doors.open, doors.shut
             ),
-            Asked::Kills => network::arguments(),
+            Asked::Kills | Asked::Farewell => network::arguments(),
         };
         let credential = |name: &str| format!("name=opt/io.systemd.credentials/{name}");
         let arguments = [

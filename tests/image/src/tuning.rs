@@ -10,8 +10,8 @@ use crate::selftest::{Selftest, Thread};
 /// The settings that the image is built with.
 const SYSCTLS: &str = include_str!("../../../overlays/common/etc/sysctl.d/90-posthouse.conf");
 
-/// What may be open to the network: the server, and the two DHCP clients where there is a network.
-const OPEN: [(&str, u16); 4] = [("tcp", 80), ("tcp", 443), ("udp", 68), ("udp", 546)];
+/// What may be open to the network: the server, its responder, and the two DHCP clients where there is a network.
+const OPEN: [(&str, u16); 5] = [("tcp", 80), ("tcp", 443), ("udp", 5353), ("udp", 68), ("udp", 546)];
 
 /// As in sched(7).
 const NORMAL: u32 = 0;
@@ -20,12 +20,13 @@ const BATCH: u32 = 3;
 
 /// How each of the server's threads is scheduled: policy and priority. What people wait for runs before everything else,
 /// and nothing else does but what watches over it.
-const THREADS: [(&str, u32, u32); 8] = [
+const THREADS: [(&str, u32, u32); 9] = [
     ("posthoused", NORMAL, 0),
     ("network", ROUND_ROBIN, 1),
     ("store-writer", ROUND_ROBIN, 1),
     ("realtime-guard", ROUND_ROBIN, 2),
     ("watchdog", NORMAL, 0),
+    ("mDNS_daemon", NORMAL, 0),
     ("reader", NORMAL, 0),
     ("store-applier", BATCH, 0),
     ("password-hash", BATCH, 0),
@@ -154,6 +155,7 @@ mod tests {
             "thread=2 2 realtime-guard",
             "thread=3 0 store-applier",
             "thread=0 0 watchdog",
+            "thread=0 0 mDNS_daemon",
         ];
         assert_threads(&read(&threads)).expect("as it should be");
         for (index, wrong) in [

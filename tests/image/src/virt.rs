@@ -10,12 +10,13 @@ use posthouse_client::ServerUrl;
 use posthouse_protocol::{Message, Seq, Token};
 
 use crate::chat::{Device, Person};
+use crate::discovery::Ear;
 use crate::dist::{Disk, Dist};
 use crate::machine::Machine;
 use crate::network::Network;
-use crate::rig::{Asked, Rig, SERVED};
+use crate::rig::{Asked, Doors, Rig, SERVED};
 use crate::selftest::Selftest;
-use crate::{damage, lasting, load, network, provisioning, report, scan, shown, storm, visitors};
+use crate::{damage, discovery, lasting, load, network, provisioning, report, scan, shown, storm, visitors};
 
 /// A first boot makes p4 as long as the rest of this card.
 const CARD_BYTES: u64 = 8 * 1024 * 1024 * 1024;
@@ -39,7 +40,11 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow
     let _network = Network::set_up(&disk.folder).await?;
     let rig = Rig::set_up(disk, CARD_BYTES, &people).await?;
     let first_evening = async |machine: &mut Machine, server: &ServerUrl| {
+        discovery::assert_found().await?;
+        let ear = Ear::open()?;
         visitors::assert_never_refused(machine, network::door(SERVED)).await?;
+        ensure!(!ear.heard_goodbye().await?, "a server that is started again says goodbye");
+        discovery::assert_found().await?;
         let report = Selftest::read(&machine.console()).context("the report is gone")?;
         scan::assert_closed(network::addresses(&report)?).await?;
         talk(server, &people[0], &people[1]).await
@@ -68,6 +73,9 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow
         load::assert_threads(machine, server, &tokens[1], &people[2]).await
     };
     let last = rig.power_on("last-boot", Asked::Threads, last_evening).await?;
+    let ear = Ear::open()?;
+    let farewell = async |machine: &mut Machine, _: &Doors| ear.assert_goodbye(machine).await;
+    rig.boot("farewell", Asked::Farewell, farewell).await?;
     report::assert_lean(&first.boot.report)?;
     report::assert_lean(&last.boot.report)?;
     assert_lasts(&last.boot.report, &before)?;
