@@ -29,7 +29,7 @@ pub struct Login {
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
     /// There is none.
-    #[error("not logged in: run `posthouse login --server https://HOST NAME`")]
+    #[error("not logged in: run `posthouse login NAME`")]
     None,
     /// Whom to trust can't be said.
     #[error(transparent)]

@@ -1,7 +1,8 @@
 //! Networks: a bridge each, and hosts in namespaces of their own that are plugged into it.
 
 use std::cell::Cell;
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use nix::sched::{CloneFlags, setns};
 
@@ -103,6 +104,15 @@ impl Host {
             work()
         };
         std::thread::scope(|scope| scope.spawn(enter).join()).expect("what runs in the host does not panic")
+    }
+
+    /// Gives it a firewall.
+    pub fn nft(&self, rules: &str) {
+        let mut nft = self.command("nft");
+        nft.args(["--file", "-"]).stdin(Stdio::piped());
+        let mut child = nft.spawn().expect("nft starts: is nftables installed?");
+        child.stdin.take().expect("it is piped").write_all(rules.as_bytes()).expect("nft reads its rules");
+        assert!(child.wait().expect("it is this process's child").success(), "nft refuses the rules");
     }
 
     fn has(&self, interface: &str) -> bool {

@@ -51,6 +51,14 @@ pub fn until(
     }
 }
 
+/// Whether a question is answered that was sent to the box alone. To be called inside a host.
+pub fn is_answered_alone(interface: &str, address: &str, name: &str) -> bool {
+    let socket = socket(interface, Versions::Both, 0);
+    socket.set_read_timeout(Some(PATIENCE)).expect("a time-out is allowed");
+    socket.send_to(&question(name, TYPE::A), (address, PORT)).expect("the question is sent");
+    socket.recv_from(&mut [0; 512]).is_ok()
+}
+
 /// Sends nonsense to everybody: what a real question and a real announcement become when bytes are changed, and mere noise.
 pub fn throw(host: &Host, interface: &str, count: usize, random: &mut Random) {
     let mut packets: Vec<Vec<u8>> = Vec::with_capacity(count);

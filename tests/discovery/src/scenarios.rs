@@ -1,15 +1,17 @@
 //! What is tried, each on networks of its own. A scenario says what it measured.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use posthouse_e2e::binaries;
 use posthouse_e2e::random::Random;
 use posthouse_e2e::wait::until;
 
 use crate::lan::{Cable, Host, Lan, Versions};
 use crate::peers::{Avahi, Watcher};
 use crate::query::{self, addresses, until_addresses};
-use crate::server::Server;
+use crate::server::{PORT, Server};
 
 /// How often what is timed is repeated: the median stands, since other programs share the machine.
 const ROUNDS: usize = 3;
@@ -29,7 +31,7 @@ pub struct Scenario {
     pub run: fn() -> String,
 }
 
-pub const ALL: [Scenario; 9] = [
+pub const ALL: [Scenario; 11] = [
     Scenario { name: "found_in_time_and_gone_in_time", run: found_and_gone },
     Scenario { name: "a_restart_is_not_noticed", run: restarted },
     Scenario { name: "the_second_box_takes_another_name", run: clash },
@@ -38,6 +40,8 @@ pub const ALL: [Scenario; 9] = [
     Scenario { name: "a_link_and_an_address_are_followed", run: followed },
     Scenario { name: "ipv6_alone_suffices", run: ipv6_only },
     Scenario { name: "each_network_hears_its_own_addresses", run: two_interfaces },
+    Scenario { name: "a_client_finds_the_box_by_itself", run: client },
+    Scenario { name: "the_firewall_lets_the_network_ask", run: firewall },
     Scenario { name: "garbage_changes_nothing", run: garbage },
 ];
 
@@ -200,6 +204,8 @@ fn followed() -> String {
     street.until(NAME, &[&street.door.address]);
     street.door.set("down");
     street.until(NAME, &[]);
+    // Long enough for the box to notice.
+    std::thread::sleep(WITHIN);
     street.door.set("up");
     let up = street.until(NAME, &[&street.door.address]);
     street.door.move_to("10.15.0.77");
@@ -235,6 +241,64 @@ fn two_interfaces() -> String {
     assert_eq!(server.name(), NAME, "it does not take itself for another box");
     assert_eq!(server.log().count("another device"), 0);
     "two addresses in one network, one in the other".to_owned()
+}
+
+fn client() -> String {
+    let street = Street::new(21, Versions::Both);
+    let settings = tempfile::tempdir().expect("a folder");
+    let run = |words: &[&str]| {
+        let mut posthouse = street.peer.command(binaries::client());
+        posthouse.args(words).env("POSTHOUSE_CONFIG_DIR", settings.path());
+        posthouse.stdin(Stdio::null()).output().expect("the client starts")
+    };
+    let log_in = || String::from_utf8_lossy(&run(&["login", "--password-stdin", "anna"]).stderr).into_owned();
+    let nobody = String::from_utf8_lossy(&run(&["discover"]).stderr).into_owned();
+    assert!(nobody.starts_with("posthouse: no box was found") && nobody.lines().count() == 1, "{nobody}");
+
+    let _server = Server::start(&street.home, "posthouse");
+    street.until(NAME, &[&street.door.address]);
+    let url = format!("http://{}:{PORT}", street.door.address);
+    let began = Instant::now();
+    let found = run(&["discover", "--json"]);
+    let took = began.elapsed();
+    let found: serde_json::Value = serde_json::from_slice(&found.stdout).expect("one object");
+    assert_eq!((found["name"].as_str(), found["server"].as_str()), (Some(NAME), Some(url.as_str())), "{found}");
+    assert_eq!(found["trust"], "plain");
+    // The box knows nobody yet, and says so itself.
+    let refused = log_in();
+    assert!(refused.contains(&format!("found {NAME} ({url}")) && refused.contains("password"), "{refused}");
+
+    let second_home = Host::new("box2");
+    let second_door = street.lan.plug(&second_home, Versions::Both);
+    let _second = Server::start(&second_home, "posthouse");
+    street.until(SECOND_NAME, &[&second_door.address]);
+    let choice = log_in();
+    assert!(choice.starts_with("posthouse: 2 boxes were found") && choice.contains(SECOND_NAME), "{choice}");
+    format!("listed after {took:.1?}")
+}
+
+fn firewall() -> String {
+    let street = Street::new(20, Versions::Both);
+    street.home.nft(&rules());
+    let avahi = Avahi::start(&street.peer);
+    let (browse, interface) = (avahi.watch(), &street.window.interface);
+    let server = Server::start(&street.home, "posthouse");
+    street.until(NAME, &[&street.door.address]);
+    query::until(&street.peer, interface, Versions::V6Only, NAME, |found| found.len() == 1);
+    until("box in Avahi's list", || (browse.found().len() >= 2).then_some(()));
+    assert!(
+        !street.peer.inside(|| query::is_answered_alone(interface, &street.door.address, NAME)),
+        "asked from anywhere"
+    );
+    server.signal(Signal::SIGUSR1);
+    until("end in Avahi's list", || (browse.lost() >= 2).then_some(()));
+    "by IPv4 and IPv6; a question to the box's own address gets no answer".to_owned()
+}
+
+/// The box's, but for what an image for developers opens besides.
+fn rules() -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../overlays/common/etc/nftables.conf");
+    std::fs::read_to_string(path).expect("the box's firewall")
 }
 
 fn garbage() -> String {

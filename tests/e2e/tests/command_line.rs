@@ -226,7 +226,7 @@ fn what_cannot_be_done_is_said_in_one_line_with_status_1() {
         terminal.run_with_input(&["login", "--server", server, "--password-stdin", name], password)
     };
     for (said, complaint) in [
-        (stranger.run(&["read", "ben"]), "not logged in: run `posthouse login --server http://HOST:PORT NAME`"),
+        (stranger.run(&["read", "ben"]), "not logged in: run `posthouse login NAME`"),
         (login(&stranger, &url, "anna", "wrong horse"), "user name and password don't match"),
         (login(&stranger, &url, "nobody", PASSWORD), "user name and password don't match"),
         (login(&stranger, &nobody, "anna", PASSWORD), "cannot reach"),

@@ -154,12 +154,12 @@ pub async fn change_password(
     transport: Transport,
 ) -> anyhow::Result<()> {
     let (server, username) = match (server, name) {
-        (Some(server), Some(name)) => (server.trusted().await?, name),
+        (server, Some(name)) => (server.unwrap_or_default().trusted().await?, name),
         (None, None) => {
             let login = Login::load()?;
             (login.server, login.username)
         }
-        _ => bail!("name both --server and the user name, or neither"),
+        (Some(_), None) => bail!("name the user, too"),
     };
     let old = Password(password("Old password: ", from_stdin)?);
     let new_password = Password(password("New password: ", from_stdin)?);

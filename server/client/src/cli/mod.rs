@@ -4,6 +4,7 @@ mod account;
 mod chat;
 mod claim;
 mod device;
+mod discover;
 mod group;
 mod messages;
 mod output;
@@ -16,9 +17,12 @@ mod trust;
 mod user;
 mod words;
 
+use std::time::Duration;
+
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use posthouse_client::discover::PATIENCE;
 use posthouse_client::{ServerUrl, Transport};
 use posthouse_protocol::Username;
 
@@ -73,6 +77,13 @@ enum Command {
         password_stdin: bool,
         /// Your user name; without it, it is asked for
         name: Option<Username>,
+    },
+    /// Find the boxes on this network
+    Discover {
+        /// How long to wait for answers, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = PATIENCE.as_secs(),
+              value_parser = clap::value_parser!(u64).range(1..=60))]
+        wait: u64,
     },
     /// Send a message; ends when it is safely stored
     Send {
@@ -214,6 +225,7 @@ async fn run_connected(command: Command, transport: Transport, output: Output) -
         Command::Account(command) => account::run(command, transport, output).await,
         Command::Invite(command) => device::invite(command, transport, output).await,
         Command::Devices { command } => device::devices(command, transport, output).await,
+        Command::Discover { wait } => discover::run(Duration::from_secs(wait), output).await,
         Command::Logout => device::log_out(transport).await,
         Command::Passwd { server, password_stdin, name } => {
             device::change_password(server, name, password_stdin, transport).await

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use posthouse_client::{ClientError, Login};
+use posthouse_client::discover::FoundBox;
+use posthouse_client::{ClientError, Login, ServerUrl};
 use posthouse_protocol::admin::{GroupEverybodyResult, Retention, SiteCertificate};
 use posthouse_protocol::claim::{OwnerRecovered, RecoverySheet};
 use posthouse_protocol::{
@@ -15,6 +16,7 @@ use posthouse_protocol::{
 };
 use serde_json::json;
 
+use super::discover::Trust;
 use super::words::{described, happened, marks, names, role_name, said, title};
 use crate::screen::printable;
 
@@ -29,6 +31,25 @@ impl Output {
         match self {
             Self::Text => say(&format!("Logged in as {} at {}.", login.username, login.server)),
             Self::Json => say(&json!({ "username": login.username, "server": login.server }).to_string()),
+        }
+    }
+
+    pub fn found(self, found: &FoundBox, url: &ServerUrl, trust: Trust) {
+        let said = match trust {
+            Trust::Known => "known to this device",
+            Trust::New => "not known to this device yet",
+            Trust::Plain => "not secured",
+        };
+        match self {
+            Self::Text => say(&format!("{}  {url}  id {}  {said}", found.name, found.identity)),
+            Self::Json => say(&json!({
+                "name": found.name,
+                "server": url,
+                "id": found.identity,
+                "trust": trust,
+                "addresses": found.addresses,
+            })
+            .to_string()),
         }
     }
 

@@ -7,13 +7,14 @@ use clap::{Args, Subcommand};
 use posthouse_client::{KnownServers, ServerUrl, fingerprint_of};
 use posthouse_protocol::Fingerprint;
 
+use super::discover;
 use super::output::Output;
 
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct Server {
-    /// The server's address
+    /// The server's address [default: the only box on this network]
     #[arg(long, value_name = "https://HOST[:PORT]")]
-    server: ServerUrl,
+    server: Option<ServerUrl>,
     /// The fingerprint that the box shows, where nobody is there to compare it; 64 digits
     #[arg(long, value_name = "DIGITS")]
     fingerprint: Option<Fingerprint>,
@@ -46,6 +47,7 @@ impl Server {
     /// The server with the fingerprint by which it is known. At first use somebody compares it.
     pub async fn trusted(self) -> anyhow::Result<ServerUrl> {
         let Self { server, fingerprint } = self;
+        let server = discover::server(server).await?;
         if !server.is_secure() {
             anyhow::ensure!(fingerprint.is_none(), "a fingerprint goes with https://, and {server} is not");
             return Ok(server);
