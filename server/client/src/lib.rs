@@ -3,8 +3,7 @@
 //! [`Client`] speaks the protocol over a WebSocket or an event stream; [`Link`] keeps a session alive over as many
 //! connections as it takes; [`view::View`] is what a program shows of it; [`Login`] keeps a device's token between runs;
 //! [`claim`] makes somebody the owner of a new box; [`discover`] finds boxes on the local network; [`admin`] reaches the server's
-//! administration socket on the same machine. The `posthouse` command is
-//! built on it and on nothing else.
+//! administration socket on the same machine. The `posthouse` command is built on it and on nothing else.
 
 #![warn(missing_docs)]
 
