@@ -58,6 +58,15 @@ impl Secret {
 }
 
 impl Reading {
+    /// What of the wishes counts on a box that knows no earlier ones.
+    pub fn usable(&self) -> Wishes {
+        let mut usable = self.wishes.clone();
+        for key in &self.broken {
+            usable.keep(key, &Wishes::default());
+        }
+        usable
+    }
+
     /// Of a file that can't be read at all.
     pub fn unreadable(problem: Problem) -> Self {
         Self { problems: vec![problem], is_unreadable: true, ..Self::default() }

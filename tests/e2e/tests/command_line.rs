@@ -349,6 +349,10 @@ fn a_file_for_a_new_box_is_checked_before_its_card_goes_in() {
     assert!(said.err.ends_with(&format!("there are 2 mistakes in {}", path.display())), "{said:?}");
     assert!(said.out.contains("posthouse.toml, line 4: \"XX\" is no country"), "{said:?}");
     assert!(
+        said.out.starts_with("host name: office (office.local)\nposthouse.toml"),
+        "what is not used is shown: {said:?}"
+    );
+    assert!(
         said.out.contains("posthouse.toml, line 5: there is no setting \"hiden\" in [wifi] (did you mean hidden?)")
     );
     let said = check(&vec![b'#'; 1 << 20]);

@@ -29,7 +29,7 @@ pub fn run(command: &ProvisionCommand, output: Output) -> anyhow::Result<()> {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let reading = posthouse_appliance::read(name, &bytes).unwrap_or_else(|| file::read(&bytes));
     let problems: Vec<String> = reading.problems.iter().map(ToString::to_string).collect();
-    output.provisioning(&reading.wishes.summary(), &problems);
+    output.provisioning(&reading.usable().summary(), &problems);
     match problems.len() {
         0 => Ok(()),
         1 => bail!("there is one mistake in {}", path.display()),
