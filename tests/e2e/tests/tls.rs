@@ -1,11 +1,13 @@
 //! HTTPS with certificates of the box's own authority, as another program sees it: openssl.
 
-use std::net::SocketAddr;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use posthouse_client::ClientError;
 use posthouse_client::admin::Admin;
+use posthouse_e2e::wait::BOUND;
 use posthouse_e2e::{BoxAuthority, Site, refusal};
 use posthouse_protocol::admin::{CertificateInstallParams, SiteCertificate};
 use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
@@ -205,4 +207,30 @@ fn a_server_without_its_authority_serves_plainly_and_goes_on_asking() {
     });
     drop(authority);
     assert!(connect(server.secure_address(), &root, &by_name("teahouse.local")).is_ok(), "it has what it needs");
+}
+
+#[test]
+fn who_does_not_finish_a_handshake_is_sent_away_and_holds_nobody_up() {
+    let site = Site::new();
+    let authority = BoxAuthority::start(&site, SETTINGS);
+    let (server, root) = (authority.serve(&site), authority.root(&site));
+    let address = server.secure_address();
+    // Nothing; the head of a record that never comes; no TLS at all.
+    let beginnings = [&b""[..], &[22, 3, 1, 2, 0], b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n"];
+    let mut unfinished: Vec<TcpStream> = Vec::new();
+    for beginning in beginnings.repeat(20) {
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        stream.write_all(beginning).expect("written");
+        stream.set_read_timeout(Some(BOUND)).expect("a limit");
+        unfinished.push(stream);
+    }
+    assert!(connect(address, &root, &by_name("teahouse.local")).is_ok(), "another one gets in meanwhile");
+    for mut stream in unfinished {
+        let mut heard = Vec::new();
+        // An alert and the end, or a reset: it is over either way, and nothing was served.
+        let end = stream.read_to_end(&mut heard);
+        assert!(end.is_ok() || end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset), "it is still open");
+        assert!(!String::from_utf8_lossy(&heard).contains("HTTP"), "{heard:?}");
+    }
+    server.assert_undisturbed();
 }
