@@ -1,5 +1,3 @@
-//! What the authority signs, and what it refuses to sign.
-
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 

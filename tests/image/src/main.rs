@@ -10,6 +10,7 @@ mod discovery;
 mod dist;
 mod file_systems;
 mod http;
+mod https;
 mod lasting;
 mod load;
 mod machine;

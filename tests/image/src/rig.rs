@@ -16,7 +16,7 @@ use crate::chat::Person;
 use crate::dist::{Disk, run};
 use crate::machine::Machine;
 use crate::selftest::Selftest;
-use crate::{file_systems, http, lasting, network, tuning};
+use crate::{file_systems, http, https, lasting, network, tuning};
 
 /// From power to `/healthz`; some 30 s on two idle cores, several times that on busy ones.
 pub const BOOT_LIMIT: Duration = Duration::from_secs(420);
@@ -26,6 +26,9 @@ pub const REPORT_LIMIT: Duration = Duration::from_secs(240);
 
 /// The server's port on the box.
 pub const SERVED: u16 = 80;
+
+/// Where it serves those who speak TLS.
+const SECURE: u16 = 443;
 
 /// A port that nobody has a reason to open: ssh's.
 const SHUT: u16 = 22;
@@ -37,6 +40,8 @@ const SILENCE: Duration = Duration::from_secs(5);
 pub struct Doors {
     /// The server's.
     pub open: SocketAddr,
+    /// The same for who speaks TLS.
+    pub secure: SocketAddr,
     /// [`SHUT`].
     shut: SocketAddr,
 }
@@ -44,7 +49,7 @@ pub struct Doors {
 impl Doors {
     /// Ports of this machine that QEMU forwards.
     fn forwarded() -> anyhow::Result<Self> {
-        Ok(Self { open: free_port()?, shut: free_port()? })
+        Ok(Self { open: free_port()?, secure: free_port()?, shut: free_port()? })
     }
 }
 
@@ -77,7 +82,10 @@ impl Asked {
     fn doors(self) -> anyhow::Result<Doors> {
         match self {
             Self::Report | Self::Threads | Self::Reboot => Doors::forwarded(),
-            Self::Kills | Self::Farewell => Ok(Doors { open: network::door(SERVED), shut: network::door(SHUT) }),
+            Self::Kills | Self::Farewell => {
+                let [open, secure, shut] = [SERVED, SECURE, SHUT].map(network::door);
+                Ok(Doors { open, secure, shut })
+            }
         }
     }
 }
@@ -85,6 +93,8 @@ impl Asked {
 /// What one boot showed.
 pub struct Boot {
     pub report: Selftest,
+    /// The certificate of the box's authority.
+    pub root: String,
     /// From the start of QEMU to the first answer of `/healthz`.
     pub power_to_healthz: Duration,
 }
@@ -197,16 +207,18 @@ impl<'a> Rig<'a> {
         tuning::assert_ports(&report)?;
         tuning::assert_never_given_up(&report)?;
         assert_silent(doors.shut).await?;
+        let name = format!("{}.local", report.text("host_name")?.to_lowercase());
+        let root = https::assert_trusted(doors.secure, &name, &self.disk.folder).await?;
         let server = format!("http://{}", doors.open).parse()?;
         let outcome = people(machine, &server).await?;
-        Ok(Evening { boot: Boot { report, power_to_healthz }, outcome })
+        Ok(Evening { boot: Boot { report, root, power_to_healthz }, outcome })
     }
 
     fn arguments(&self, doors: &Doors, asked: Asked) -> anyhow::Result<Vec<String>> {
         let netdev = match asked {
             Asked::Report | Asked::Threads | Asked::Reboot => format!(
-                "user,id=net,restrict=on,hostfwd=tcp:{}-:{SERVED},hostfwd=tcp:{}-:{SHUT}",
-                doors.open, doors.shut
+                "user,id=net,restrict=on,hostfwd=tcp:{}-:{SERVED},hostfwd=tcp:{}-:{SECURE},hostfwd=tcp:{}-:{SHUT}",
+                doors.open, doors.secure, doors.shut
             ),
             Asked::Kills | Asked::Farewell => network::arguments(),
         };

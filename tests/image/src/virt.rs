@@ -55,6 +55,7 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow
     let rig = rig.with_stopped_clock();
     let mut acknowledged = Vec::new();
     let mut before = first.boot.report.clone();
+    let root = &first.boot.root;
     for cut in 1..=cuts {
         let name = format!("cut-{cut}");
         let storm = async |_: &mut Machine, server: &ServerUrl| {
@@ -63,6 +64,7 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow
         };
         let evening = rig.power_on(&name, Asked::Report, storm).await?;
         assert_lasts(&evening.boot.report, &before)?;
+        ensure!(evening.boot.root == *root, "the box has another authority after a power cut");
         before = evening.boot.report;
         acknowledged.extend(evening.outcome.acknowledged().await?);
     }
@@ -79,6 +81,7 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow
     report::assert_lean(&first.boot.report)?;
     report::assert_lean(&last.boot.report)?;
     assert_lasts(&last.boot.report, &before)?;
+    ensure!(last.boot.root == *root, "the box has another authority after a power cut");
     let said = last.boot.report.status()?;
     shown::assert_on_console(&disk.folder.join("last-boot.log"), &said)?;
     shown::assert_on_card(dist, &rig.card, &said).await?;
