@@ -1,3 +1,5 @@
+//! What the authority signs and what it refuses, on certificates that are read by another library than the one that makes them.
+
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,7 +1,7 @@
 //! What the server asks of the box's certificate authority, and what it gets: one JSON object a line, by a local socket. Not part
 //! of the wire that clients speak.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 

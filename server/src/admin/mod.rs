@@ -45,6 +45,9 @@ const CLIENTS_MAX: usize = 8;
 /// A client that says nothing for this long is gone.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long somebody has to read why a line was not taken.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// After a failed accept (no descriptors left, say) the next one waits this long, instead of spinning.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -123,7 +126,10 @@ async fn answer_lines(mut stream: UnixStream, reach: &Reach) -> std::io::Result<
         };
         writer.write_all(answer.as_bytes()).await?;
         if !line.ends_with(b"\n") {
-            return Ok(());
+            // A socket that is closed over unread bytes is reset, which can cost the other side the answer.
+            writer.shutdown().await?;
+            let rest = tokio::io::copy(&mut reader, &mut tokio::io::sink());
+            return tokio::time::timeout(FAREWELL, rest).await.map_or(Ok(()), |read| read.map(drop));
         }
     }
 }

@@ -277,7 +277,7 @@ fn what_was_mistyped_is_explained_with_status_2() {
         &["read"],
         &["read", "ben", "--limit", "0"],
         &["read", "ben", "--limit", "many"],
-        &["login", "anna"],
+        &["login"],
         &["login", "--server", "ftp://box", "anna"],
         &["login", "--server", "http://box/ws", "anna"],
         &["user", "add", ""],
