@@ -128,7 +128,8 @@ async fn answer_lines(mut stream: UnixStream, reach: &Reach) -> std::io::Result<
         if !line.ends_with(b"\n") {
             // A socket that is closed over unread bytes is reset, which can cost the other side the answer.
             writer.shutdown().await?;
-            let rest = tokio::io::copy(&mut reader, &mut tokio::io::sink());
+            let mut nowhere = tokio::io::sink();
+            let rest = tokio::io::copy(&mut reader, &mut nowhere);
             return tokio::time::timeout(FAREWELL, rest).await.map_or(Ok(()), |read| read.map(drop));
         }
     }

@@ -31,7 +31,8 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// The last event that a browser got before it lost its stream (WHATWG HTML, §9.2.4).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-type Upgraded = (HyperWebsocket, Opening, Router);
+/// What came out of a request that opened a WebSocket.
+pub(super) type Upgraded = (HyperWebsocket, Opening, Router);
 
 /// What answers the requests of one connection.
 pub(super) struct Door {

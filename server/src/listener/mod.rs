@@ -36,7 +36,7 @@ use crate::router::Router;
 use crate::shutdown::Shutdown;
 use crate::tls::Handshakes;
 use accepting::Accepting;
-use http::Door;
+use http::{Door, Upgraded};
 
 /// A request head must arrive within this time (slow loris).
 const HEADER_TIMEOUT: Duration = Duration::from_secs(limits::HTTP_READ_TIMEOUT_S);
@@ -138,23 +138,44 @@ async fn serve_stream(stream: TcpStream, entrance: Entrance, visitor: Visitor, g
     }
     let Ok(at) = stream.local_addr() else { return };
     let handshakes = match entrance {
-        Entrance::Plain => return speak_http(stream, Carrier::Plain, at.ip(), visitor, gate).await,
+        Entrance::Plain => return converse(stream, Carrier::Plain, at.ip(), visitor, gate).await,
         Entrance::Secure(handshakes) => handshakes,
     };
     let mut stopping = gate.stopping.clone();
     let accepted = tokio::select! {
-        accepted = handshakes.accept(stream) => accepted,
+        accepted = Box::pin(handshakes.accept(stream)) => accepted,
         () = stopping.requested() => return,
     };
     match accepted {
-        Ok(stream) => speak_http(stream, Carrier::Secure, at.ip(), visitor, gate).await,
+        Ok(stream) => converse(stream, Carrier::Secure, at.ip(), visitor, gate).await,
         // Its visitor leaves without having been served: the address pays for it.
         Err(error) => tracing::debug!(%error, "a client did not get in"),
     }
 }
 
-/// Over whatever carries the bytes, with somebody who has come to this address.
-async fn speak_http<S>(stream: S, carrier: Carrier, at: IpAddr, visitor: Visitor, gate: Gate)
+/// HTTP first and, where a WebSocket came out of it, its session, over whatever carries the bytes. Each is boxed, so that a
+/// session that is idle for hours keeps none of the memory that its opening took.
+async fn converse<S>(stream: S, carrier: Carrier, at: IpAddr, visitor: Visitor, gate: Gate)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let stopping = gate.stopping.clone();
+    let Some((upgraded, visitor)) = Box::pin(speak_http(stream, carrier, at, visitor, gate)).await else { return };
+    let (websocket, opening, router) = upgraded;
+    match websocket.await {
+        Ok(stream) => Box::pin(connection::serve_websocket(stream, opening, visitor, router, stopping)).await,
+        Err(error) => tracing::debug!(%error, "an upgrade failed"),
+    }
+}
+
+/// Answers somebody who has come to this address, until the connection ends or a request opens a WebSocket.
+async fn speak_http<S>(
+    stream: S,
+    carrier: Carrier,
+    at: IpAddr,
+    visitor: Visitor,
+    gate: Gate,
+) -> Option<(Upgraded, Arc<Visitor>)>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -181,18 +202,14 @@ where
             } else {
                 match tokio::time::timeout(LAST_REQUEST_TIMEOUT, connection).await {
                     Ok(result) => result,
-                    Err(_) => return,
+                    Err(_) => return None,
                 }
             }
         }
     };
     if let Err(error) = result {
         tracing::debug!(%error, "an HTTP connection ended early");
-        return;
+        return None;
     }
-    let Ok((websocket, opening, router)) = upgraded.try_recv() else { return };
-    match websocket.await {
-        Ok(stream) => connection::serve_websocket(stream, opening, door.visitor(), router, stopping).await,
-        Err(error) => tracing::debug!(%error, "an upgrade failed"),
-    }
+    Some((upgraded.try_recv().ok()?, door.visitor()))
 }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::super::{Carrier, Gate, House, speak_http};
+use super::super::{Carrier, Gate, House, converse};
 use crate::fuzzing::Site;
 use crate::names::Names;
 
@@ -39,7 +39,7 @@ impl Line {
     pub fn open(site: &Site, gate: &Gate) -> Self {
         let (client, server) = tokio::io::duplex(PIPE_LEN);
         let served =
-            tokio::spawn(speak_http(server, Carrier::Plain, Ipv4Addr::LOCALHOST.into(), site.visitor(), gate.clone()));
+            tokio::spawn(converse(server, Carrier::Plain, Ipv4Addr::LOCALHOST.into(), site.visitor(), gate.clone()));
         Self { client, served }
     }
 
