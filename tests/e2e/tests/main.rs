@@ -28,6 +28,7 @@ mod presence;
 mod privacy;
 mod receipts;
 mod recover_owner;
+mod release;
 mod service_manager;
 mod shutdown;
 mod slow_consumer;

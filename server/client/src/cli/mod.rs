@@ -9,6 +9,7 @@ mod group;
 mod messages;
 mod output;
 mod provision;
+mod release;
 #[cfg(unix)]
 mod site;
 mod target;
@@ -178,6 +179,9 @@ enum Command {
     /// Look at the files that set up a new box, before its card goes into it
     #[command(subcommand)]
     Provision(provision::ProvisionCommand),
+    /// Make and sign updates of the server, on the machine of whoever releases them
+    #[command(subcommand)]
+    Release(release::ReleaseCommand),
     /// Look after accounts, on the server's own machine
     #[cfg(unix)]
     #[command(subcommand)]
@@ -199,6 +203,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::Site(command) => site::run(&command, output),
         Command::Trust(command) => trust::run(&command, output),
         Command::Provision(command) => provision::run(&command, output),
+        Command::Release(command) => release::run(command, output),
         Command::Completions { shell } => {
             output::print(&completions(shell));
             Ok(())
