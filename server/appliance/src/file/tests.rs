@@ -74,12 +74,12 @@ fn a_file_without_settings_wishes_nothing() {
 
 #[test]
 fn every_mistake_is_told_with_its_line_and_hides_no_other() {
-    let text = "host_nam = \"a\"\nsite_name = 7\ntime_zone = \"Asia/Shangai\"\nlanguage = \"fr\"\n\
+    let text = "hostname = \"a\"\nsite_name = 7\ntime_zone = \"Asia/Shangai\"\nlanguage = \"fr\"\n\
                 [wifi]\nssid = \"net\"\ncountry = \"XX\"\npassword = \"short\"\n[tls]\nnames = [\"ok.example\", \"-bad-\", 3]\n";
     assert_eq!(
         problems(text),
         [
-            "posthouse.toml, line 1: there is no setting \"host_nam\" (did you mean host_name?)",
+            "posthouse.toml, line 1: there is no setting \"hostname\" (did you mean host_name?)",
             "posthouse.toml, line 2: site_name has to be a text in \"quotation marks\"; this is of the type integer",
             "posthouse.toml, line 3: \"Asia/Shangai\" is no time zone, such as Asia/Shanghai or Europe/Berlin (did you mean Asia/Shanghai?)",
             "posthouse.toml, line 4: the language is \"en\" or \"zh\", not \"fr\"",
