@@ -1,7 +1,7 @@
 //! Whether the clock is right, and what to do where it is not.
 //!
 //! Nothing that the server keeps expires by the clock. It can't set it either: at the claim it leaves what the owner's browser says
-//! in a file, and a root helper of the box, which decides for itself, sets the clock by that.
+//! in a file. `posthouse-box clock`, which may set it, decides for itself whether to.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! What makes a board with a card the box that its owner wants.
 //!
-//! The program `posthouse-box` runs as root on the box and never speaks to the network. The library is what it shares with
+//! The program `posthouse-box` runs on the box, mostly as root, and never speaks to the network. The library is what it shares with
 //! `posthouse provision check` on a laptop: what the files on the card say.
 
 pub mod file;

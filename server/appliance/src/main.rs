@@ -1,5 +1,6 @@
-//! `posthouse-box`: the box's own chores, each a subcommand that a systemd unit runs. As root, without network.
+//! `posthouse-box`: the box's own chores, each a subcommand that a systemd unit runs. Without network, and as root but for the clock.
 
+mod clock;
 mod watch;
 
 use std::io::{self, Write as _};
@@ -18,6 +19,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Sets the clock by what the owner's device said when it claimed the box, where no time server has.
+    Clock(clock::Options),
     /// Applies what the files on the card say.
     Provision,
     /// Follows the card's request for a factory reset, where there is one. Before the data partition is looked at.
@@ -36,6 +39,7 @@ const SHOWN_LEN_MAX: u64 = 1 << 20;
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Clock(options) => clock::run(&options),
         Command::Provision => provision::run(),
         Command::Reset => provision::reset::run(),
         Command::Show { name } => show(&name),
