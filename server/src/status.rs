@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use posthouse_protocol::appliance::{Language, Settings, Status};
+use posthouse_protocol::appliance::{Settings, Status};
 use tokio::sync::watch;
 
 use crate::claim::Claim;
@@ -22,9 +22,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Free space is told in steps of this many bytes, so that not every message is a change.
 const FREE_STEP: u64 = 16 * 1024 * 1024;
-
-/// With less than this many bytes free, people are told.
-const FREE_LOW: u64 = 256 * 1024 * 1024;
 
 /// Writes the status file.
 pub struct Reporter {
@@ -67,7 +64,6 @@ impl Reporter {
         let (names, settings) = (self.names.borrow().clone(), &self.settings);
         let free_bytes = free(&self.data_dir).map(|free| free / FREE_STEP * FREE_STEP);
         let time_synchronised = clock::is_synchronised();
-        let own = own_warnings(settings.language, time_synchronised, free_bytes);
         Status {
             version: VERSION.to_owned(),
             site_name: settings.site_name.clone(),
@@ -79,19 +75,9 @@ impl Reporter {
             clients: u32::try_from(self.router.session_count()).unwrap_or(u32::MAX),
             time_synchronised,
             free_bytes,
-            warnings: settings.problems.iter().cloned().chain(own).collect(),
+            warnings: settings.problems.clone(),
         }
     }
-}
-
-fn own_warnings(language: Language, time_synchronised: bool, free_bytes: Option<u64>) -> Vec<String> {
-    let (clock, space) = match language {
-        Language::English => ("The clock is not set: times may be wrong.", "The card is almost full."),
-        Language::Chinese => ("时钟尚未校准，显示的时间可能不对。", "存储卡快满了。"),
-    };
-    let is_full = free_bytes.is_some_and(|free| free < FREE_LOW);
-    let warnings = [(!time_synchronised).then_some(clock), is_full.then_some(space)];
-    warnings.into_iter().flatten().map(str::to_owned).collect()
 }
 
 /// Bytes that the server can still write there.
@@ -136,9 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn people_are_told_of_a_wrong_clock_and_a_full_card() {
-        assert_eq!(own_warnings(Language::English, true, Some(FREE_LOW)), Vec::<String>::new());
-        assert_eq!(own_warnings(Language::Chinese, false, Some(FREE_LOW - 1)).len(), 2);
+    fn there_is_room_where_the_root_is() {
         assert!(free(Path::new("/")).is_some_and(|free| free > 0));
     }
 }
