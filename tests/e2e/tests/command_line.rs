@@ -141,8 +141,9 @@ fn completions_are_scripts_that_their_shells_read() {
         assert!(script.contains("posthouse") && script.contains("conversations"), "{shell}: {script}");
     }
     let script = terminal.run(&["completions", "bash"]).ok();
-    let script = format!("{script}\ncomplete -p posthouse");
-    let read = std::process::Command::new("bash").args(["--norc", "-c", &script]).output().expect("bash runs");
+    let file = site.path("completions.bash");
+    std::fs::write(&file, format!("{script}\ncomplete -p posthouse\n")).expect("written");
+    let read = std::process::Command::new("bash").arg("--norc").arg(&file).output().expect("bash runs");
     assert!(String::from_utf8_lossy(&read.stdout).contains("_posthouse"), "{read:?}");
 }
 
