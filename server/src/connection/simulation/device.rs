@@ -100,6 +100,8 @@ pub struct Device {
     tried: BTreeSet<String>,
     /// Refused after an earlier try of which nothing was heard: one of both may have been carried out.
     pub uncertain: BTreeSet<String>,
+    /// Acknowledged after an earlier try of which nothing was heard: that one may have been refused.
+    pub retried: BTreeSet<String>,
     /// Which conversations it is in, by the last that it was told of each, with the cursor: while it catches up, what comes by
     /// itself is newer than what it asks for.
     conversations: BTreeMap<ConversationId, (u64, bool)>,
@@ -122,6 +124,7 @@ impl Device {
             written,
             tried: BTreeSet::new(),
             uncertain: BTreeSet::new(),
+            retried: BTreeSet::new(),
             conversations: BTreeMap::new(),
             next_name: 0,
             session: None,
@@ -261,12 +264,15 @@ impl Device {
                 self.on_page(from, until, &Incoming::result::<Sync>(result).expect("a result of sync"));
             }
             Asked::Change => self.counts.changed += 1,
-            Asked::Send(written, _) => {
+            Asked::Send(written, is_first) => {
                 let SendResult { message_id, seq, .. } = Incoming::result::<Send>(result).expect("a result of send");
                 let first = self.unacknowledged.iter().position(|other| other.client_msg_id == written.client_msg_id);
                 self.unacknowledged.remove(first.expect("each is answered once in a session"));
                 self.counts.acknowledged += 1;
                 let Written { conversation_id, client_msg_id, text } = written;
+                if !is_first {
+                    self.retried.insert(client_msg_id.clone());
+                }
                 self.see((conversation_id, seq.0), (message_id.0, client_msg_id, text));
             }
         }
