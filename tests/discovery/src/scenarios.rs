@@ -264,9 +264,9 @@ fn client() -> String {
     let found: serde_json::Value = serde_json::from_slice(&found.stdout).expect("one object");
     assert_eq!((found["name"].as_str(), found["server"].as_str()), (Some(NAME), Some(url.as_str())), "{found}");
     assert_eq!(found["trust"], "plain");
-    // The box knows nobody yet, and says so itself.
+    // The box belongs to nobody yet, and says so itself.
     let refused = log_in();
-    assert!(refused.contains(&format!("found {NAME} ({url}")) && refused.contains("password"), "{refused}");
+    assert!(refused.contains(&format!("found {NAME} ({url}")) && refused.contains("posthouse claim"), "{refused}");
 
     let second_home = Host::new("box2");
     let second_door = street.lan.plug(&second_home, Versions::Both);
