@@ -27,8 +27,8 @@ const TOLD: [&str; 4] = [
     "firstrun.sh: this script is never run",
 ];
 
-/// Two boots, and a third one in the long test.
-pub async fn test(dist: &Dist, rig: &Rig<'_>, is_long: bool) -> anyhow::Result<()> {
+/// Three boots.
+pub async fn test(dist: &Dist, rig: &Rig<'_>) -> anyhow::Result<()> {
     let card = Card { raw: rig.disk.folder.join("provisioned.img"), at: dist.partition(1)?.start_bytes() };
     run(Command::new("cp").arg("--sparse=always").arg(&rig.disk.image).arg(&card.raw)).await?;
     std::fs::File::options().write(true).open(&card.raw)?.set_len(CARD_BYTES)?;
@@ -60,11 +60,9 @@ pub async fn test(dist: &Dist, rig: &Rig<'_>, is_long: bool) -> anyhow::Result<(
         "{}",
         second.text("settings")?
     );
-    if is_long {
-        let third = card.boot(rig, "after-reset-boot").await?;
-        ensure!(!is_new(&third, &second)?, "the factory reset was followed twice");
-        ensure!(third.text("settings")?.contains("factory-reset: this was done"), "{}", third.text("settings")?);
-    }
+    let third = card.boot(rig, "after-reset-boot").await?;
+    ensure!(!is_new(&third, &second)?, "the factory reset was followed twice");
+    ensure!(third.text("settings")?.contains("factory-reset: this was done"), "{}", third.text("settings")?);
     std::fs::remove_file(&card.raw).context("removing the card")
 }
 
