@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use posthouse_e2e::wait::until;
 use posthouse_e2e::{Log, binaries};
 use tempfile::TempDir;
 
@@ -79,11 +80,13 @@ impl<'a> Server<'a> {
 
     /// The name that it has now, by its log.
     pub fn name(&self) -> String {
-        let text = self.log().text();
-        let last =
-            text.lines().rfind(|line| line.contains("announcing the box on the network name=")).expect("it announces");
-        let name = last.split("name=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a name stands there");
-        name.trim_end_matches('.').to_owned()
+        // What it answers may be heard before what it logs.
+        until("name in the server's log", || {
+            let text = self.log().text();
+            let last = text.lines().rfind(|line| line.contains("announcing the box on the network name="))?;
+            let name = last.split("name=").nth(1).and_then(|rest| rest.split(' ').next()).expect("a name stands there");
+            Some(name.trim_end_matches('.').to_owned())
+        })
     }
 
     /// Its process's resident memory, in KiB.
