@@ -8,6 +8,7 @@ use etcetera::BaseStrategy;
 use posthouse_protocol::limits;
 
 use crate::admission::Allowance;
+use crate::{VERSION, store};
 
 /// The Posthouse server.
 #[derive(Debug, Parser)]
@@ -57,6 +58,22 @@ struct Arguments {
           value_parser = clap::value_parser!(u32).range(1..))]
     requests_per_s: u32,
 
+    /// Folder in which the box's updater takes bundles and requests from this server
+    #[arg(long, value_name = "DIR")]
+    update_inbox: Option<PathBuf>,
+
+    /// What the box's updater says of itself: which release runs, and whether it is on trial
+    #[arg(long, value_name = "FILE")]
+    update_status: Option<PathBuf>,
+
+    /// Where this file exists, this release is on trial: with what the file says the box's probe may log in
+    #[arg(long, value_name = "FILE")]
+    probe_secret: Option<PathBuf>,
+
+    /// Print what this build is, as one line of JSON, and end; nothing else is looked at
+    #[arg(long)]
+    selfcheck: bool,
+
     /// Announce the server on the local network by mDNS
     #[arg(long)]
     discovery: bool,
@@ -90,6 +107,12 @@ pub struct Config {
     pub connections_max: Option<u32>,
     /// Requests that an account may make in a second, in the long run.
     pub requests_per_s: u32,
+    /// The folder in which the box's updater takes requests, if there is one.
+    pub update_inbox: Option<PathBuf>,
+    /// The file with what the box's updater says of itself, if there is one.
+    pub update_status: Option<PathBuf>,
+    /// Where the probe's secret is while this release is on trial, if this is a box that tries releases.
+    pub probe_secret: Option<PathBuf>,
     /// Whether to announce the server on the local network.
     pub discovery: bool,
     /// Whether to make demo accounts.
@@ -97,12 +120,17 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the command line. Ends the process with help or with a usage error where it asks for that.
+    /// Reads the command line. Ends the process with help, with what this build is or with a usage error where it asks for that.
     ///
     /// # Errors
     /// When there is no folder to keep data in.
     pub fn from_command_line() -> anyhow::Result<Self> {
-        Self::from_arguments(Arguments::parse())
+        let arguments = Arguments::parse();
+        if arguments.selfcheck {
+            println!("{}", selfcheck());
+            std::process::exit(0);
+        }
+        Self::from_arguments(arguments)
     }
 
     /// Who may come in, and how often they may ask. To be asked when the limit on open files stands.
@@ -127,6 +155,7 @@ impl Config {
             "--listen-tls needs a certificate authority: name its socket with --ca-socket"
         );
         let Arguments { connections_max, requests_per_s, discovery, demo, .. } = arguments;
+        let Arguments { update_inbox, update_status, probe_secret, .. } = arguments;
         Ok(Self {
             data_dir,
             listen,
@@ -138,10 +167,23 @@ impl Config {
             rescue_file,
             connections_max,
             requests_per_s,
+            update_inbox,
+            update_status,
+            probe_secret,
             discovery,
             demo,
         })
     }
+}
+
+/// What the box's updater compares with what the release's signers said, before it tries this build.
+fn selfcheck() -> serde_json::Value {
+    serde_json::json!({
+        "version": VERSION,
+        "arch": std::env::consts::ARCH,
+        "schema": store::SCHEMA,
+        "min_reader": store::MIN_READER,
+    })
 }
 
 fn default_data_dir() -> anyhow::Result<PathBuf> {

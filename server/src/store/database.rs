@@ -18,10 +18,10 @@ use super::{StoreError, replay, reserved};
 pub const FILE_NAME: &str = "posthouse.redb";
 
 /// What this build writes.
-const SCHEMA: u64 = 2;
+pub const SCHEMA: u64 = 2;
 
 /// The oldest schema that can still make sense of what this build writes.
-const MIN_READER: u64 = 2;
+pub const MIN_READER: u64 = 2;
 
 /// The oldest schema that this build can read; nothing older was released.
 const SCHEMA_MIN: u64 = 2;

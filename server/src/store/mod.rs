@@ -50,7 +50,7 @@ pub use command::{
     PreferencesSet, Refusal, RetentionSet, Revoked, Step, Write,
 };
 pub use committed::Committed;
-pub use database::FILE_NAME;
+pub use database::{FILE_NAME, MIN_READER, SCHEMA};
 pub use device_index::{DeviceIndex, FoundDevice, SignedOut, TokenHash};
 pub use record::{Origin, Published, Recipients, cursor, gseq};
 pub use rows::AccountRow;

@@ -33,6 +33,7 @@ mod service_manager;
 mod shutdown;
 mod slow_consumer;
 mod tls;
+mod trial;
 mod trust;
 mod web_edges;
 mod websocket_abuse;
