@@ -36,6 +36,7 @@ mod schema;
 mod session;
 mod title;
 mod typing;
+pub mod update;
 
 pub use accounts::*;
 pub use conversations::*;

@@ -5,6 +5,7 @@
 
 mod openapi;
 mod tests;
+mod update;
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};

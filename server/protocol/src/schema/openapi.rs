@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Definitions;
+use super::{Definitions, update};
 use crate::claim::{
     CHALLENGE_PATH, CLAIM_PATH, ClaimAnswer, ClaimChallenge, ClaimParams, ClaimProof, ClaimResult, PROOF_PATH,
 };
@@ -16,6 +16,7 @@ pub(super) fn openapi() -> Value {
     definitions.subschema::<ClaimAnswer>();
     definitions.subschema::<ClaimParams>();
     definitions.subschema::<ClaimResult>();
+    update::define(&mut definitions);
     let mut schemas = definitions.take();
     schemas.insert("LoggedIn".to_owned(), logged_in());
     schemas.insert("Health".to_owned(), health());
@@ -25,7 +26,7 @@ pub(super) fn openapi() -> Value {
         .map(|name| (name.clone(), json!(format!("#/components/schemas/Request.{name}"))))
         .collect();
     schemas["Request"]["discriminator"] = json!({"propertyName": "method", "mapping": mapping});
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Posthouse",
@@ -47,9 +48,15 @@ pub(super) fn openapi() -> Value {
         },
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"session": {"type": "http", "scheme": "bearer", "description": "The secret of the event `open`."}},
+            "securitySchemes": {
+                "session": {"type": "http", "scheme": "bearer", "description": "The secret of the event `open`."},
+                "device": {"type": "http", "scheme": "bearer", "description": "The token of a device: the one that `login` gives."},
+            },
         },
-    })
+    });
+    let paths = document["paths"].as_object_mut().expect("written above");
+    paths.extend(update::paths());
+    document
 }
 
 fn health() -> Value {
@@ -60,11 +67,11 @@ fn health() -> Value {
     })
 }
 
-fn body(name: &str) -> Value {
+pub(super) fn body(name: &str) -> Value {
     json!({"application/json": {"schema": {"$ref": format!("#/components/schemas/{name}")}}})
 }
 
-fn refusals(reasons: &[(&str, &str)]) -> Map<String, Value> {
+pub(super) fn refusals(reasons: &[(&str, &str)]) -> Map<String, Value> {
     let refusal = |why: &str| json!({"description": why, "content": body("ErrorAnswer")});
     reasons.iter().map(|(status, why)| ((*status).to_owned(), refusal(why))).collect()
 }
