@@ -2,7 +2,7 @@
 # What has to be in place before the first stage: the environment, a clean work folder, a lock that fits. Sourced after stage.sh by
 # image/build and image/renew-lock, never run.
 #
-# Inputs:  BASE, VERSION, PROFILE, LOCK and the POSTHOUSE_* variables that image/README.md lists.
+# Inputs:  BASE, VERSION, PROFILE, LOCK, UPDATE_ROOT and the POSTHOUSE_* variables that image/README.md lists.
 # Outputs: BASE and BASE_REASON settled, VERSION, LOCK, COMMIT, SOURCE_DATE_EPOCH, DISK_ID, WORK, CACHE, DIST, LOCK_FILE, TOOL,
 #          IMAGE_NAME.
 
@@ -32,6 +32,12 @@ prepare_environment() {
   LOCK_FILE=${POSTHOUSE_LOCK_DIR:-$POSTHOUSE_ROOT/image/lock}/$BASE.lock
   set +o allexport
   mkdir --parents "$WORK/logs" "$WORK/tmp" || fail "cannot write to $WORK"
+}
+
+# Whose updates the image will take. It goes into the image, so that the same root gives the same image.
+settle_update_root() {
+  "$TOOL" update-root --given "${UPDATE_ROOT-}" --keys "${XDG_CONFIG_HOME:-$HOME/.config}/posthouse/release" --profile "$PROFILE" \
+    --out "$WORK/update-root" || exit 1
 }
 
 # What a killed build left running would write into this build's files.

@@ -18,6 +18,7 @@ mod packages;
 mod removal;
 mod settle;
 mod size;
+mod update_root;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,6 +54,8 @@ enum Command {
     CheckClosed(closed::Subject),
     /// Prints the public keys that POSTHOUSE_DEV_SSH_KEY gives, for an image of the profile dev.
     DeveloperKeys,
+    /// Settles whose updates the image will take.
+    UpdateRoot(update_root::Choice),
     /// Removes from the tree what the image does without.
     Trim(size::Trimming),
     /// Explains the image's size, and holds it against the budget.
@@ -83,6 +86,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::CheckBoot(subject) => boot_files::check(&subject)?,
         Command::CheckClosed(subject) => closed::check(&subject)?,
         Command::DeveloperKeys => print!("{}", developer::keys()?.unwrap_or_default()),
+        Command::UpdateRoot(choice) => update_root::choose(&choice)?.iter().for_each(|said| println!("**** {said}")),
         Command::Trim(parts) => size::trim(&parts)?,
         Command::Size(parts) => size::report(&parts)?,
         Command::Lock(command) => lock::run(command)?,

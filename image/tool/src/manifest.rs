@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::lock::Lock;
 use crate::mbr::{Mbr, Partition};
 use crate::packages::{self, Package};
+use crate::update_root;
 
 /// Readers may rely on the fields of a format that they know.
 const FORMAT: u32 = 1;
@@ -63,6 +64,8 @@ struct Manifest {
     image: Image,
     partition_table: Table,
     package_lock: PackageLock,
+    /// Whose updates its boxes take.
+    update_root: update_root::Summary,
     packages: Vec<Package>,
 }
 
@@ -133,6 +136,7 @@ pub fn write(parts: &Parts) -> anyhow::Result<()> {
         },
         partition_table: Table { kind: "mbr", disk_id: mbr.disk_id, partitions: mbr.partitions },
         package_lock,
+        update_root: update_root::summary(&work.join("tree/usr/lib/posthouse/update-root"))?,
         packages,
     };
     replace(&parts.out, &(serde_json::to_string_pretty(&manifest)? + "\n"))

@@ -18,7 +18,7 @@ pub struct Root {
     pub threshold: usize,
     /// The keys.
     pub keys: Vec<RootKey>,
-    /// Whether these keys are for trying things out; an image for people refuses them.
+    /// Whether these keys are for trying things out: a release image does not take them, and a box not after others.
     #[serde(default)]
     pub test: bool,
 }
@@ -81,6 +81,9 @@ impl Root {
             return Err(RootError::Gap { trusted: self.version, found: next.version });
         }
         next.trusts(document, version, "its own keys")?;
+        if next.test && !self.test {
+            return Err(RootError::Content("it has keys for trying things out, after keys that are not".to_owned()));
+        }
         if next.generation < self.generation {
             return Err(RootError::Content(format!("generation {} after {}", next.generation, self.generation)));
         }

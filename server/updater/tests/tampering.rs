@@ -259,3 +259,16 @@ fn nothing_is_gone_back_to_below_the_ratchet() {
         assert_eq!(trust.may_go_back_to(world::installed(1, seq)), may, "{seq}");
     }
 }
+
+#[test]
+fn keys_for_trying_things_out_never_follow_real_ones() {
+    let mut world = World::new();
+    world.root.test = false;
+    let two = world.successor(&world.root, 2);
+    let step = World::signed_by_both(&world, &two, &two.root);
+    let error = world.trust().follow(&[step]).unwrap_err();
+    assert!(error.to_string().contains("keys for trying things out"), "{error}");
+    let mut real = two;
+    real.root.test = false;
+    world.trust().follow(&[World::signed_by_both(&world, &real, &real.root)]).unwrap();
+}
