@@ -1,7 +1,7 @@
 //! A value on the disk that a power cut can't tear: two files, written in turns, of which the newer whole one counts.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +16,10 @@ const HEAD_LEN: usize = 4 + 8 + 4 + 4;
 
 /// Longest content, in bytes.
 const CONTENT_LEN_MAX: u64 = 1024 * 1024;
+
+/// Both files have this length from the beginning, in bytes: what is written into them later takes no space that a full disk
+/// lacks. What is longer all the same makes its file grow.
+const ROOM: u64 = 64 * 1024;
 
 /// A value of type `T`, in `NAME.a` and `NAME.b` of a folder.
 ///
@@ -56,7 +60,7 @@ impl<T: Serialize + DeserializeOwned> Record<T> {
     /// # Errors
     /// When there was one and neither file is whole, or the disk fails.
     pub fn open(folder: &Path, name: &str) -> Result<(Self, Option<T>), RecordError> {
-        let paths = ["a", "b"].map(|twin| folder.join(format!("{name}.{twin}")));
+        let paths = paths(folder, name);
         let mut newest: Option<(u64, usize, T)> = None;
         let mut damage = None;
         for (i, path) in paths.iter().enumerate() {
@@ -84,6 +88,11 @@ impl<T: Serialize + DeserializeOwned> Record<T> {
         }
     }
 
+    /// Begins anew where what there is can't be read: the next value written is the first one.
+    pub fn anew(folder: &Path, name: &str) -> Self {
+        Self { paths: paths(folder, name), present: None, value: PhantomData }
+    }
+
     /// Makes this the value, durably.
     ///
     /// # Errors
@@ -95,8 +104,17 @@ impl<T: Serialize + DeserializeOwned> Record<T> {
         let json = serde_json::to_vec(value).map_err(|error| failed(io::Error::other(error)))?;
         write(path, &encode(sequence, &json)).map_err(failed)?;
         self.present = Some((sequence, i));
+        let twin = &self.paths[1 - i];
+        if !twin.exists() {
+            // This value counts already. Without room for the next one, that one is refused when it comes.
+            let _ = write(twin, &[]);
+        }
         Ok(())
     }
+}
+
+fn paths(folder: &Path, name: &str) -> [PathBuf; 2] {
+    ["a", "b"].map(|twin| folder.join(format!("{name}.{twin}")))
 }
 
 enum Content {
@@ -144,8 +162,17 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(u64, &[u8]), &'static str> {
 /// In place: the file's blocks are there already, and no other file is named in its stead.
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let is_new = !path.exists();
-    let mut file = OpenOptions::new().create(true).write(true).truncate(false).open(path)?;
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.create(true).write(true).truncate(false).open(path)?;
     file.write_all(bytes)?;
+    let missing = ROOM.saturating_sub(file.metadata()?.len().max(bytes.len() as u64));
+    if missing > 0 {
+        // Zeros that are written have blocks; a length that is set has none.
+        file.seek(SeekFrom::End(0))?;
+        io::copy(&mut io::repeat(0).take(missing), &mut file)?;
+    }
     file.sync_data()?;
     if is_new {
         let folder = path.parent().unwrap_or(Path::new("."));
@@ -207,6 +234,33 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("state.a"), b"PHR1").unwrap();
         assert_eq!(record(folder.path()).1, None);
+    }
+
+    #[test]
+    fn a_value_takes_no_more_space_than_the_first_one_took() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut state, _) = record(folder.path());
+        for len in [1, 30_000, 20] {
+            state.write(&"x".repeat(len)).unwrap();
+            let lengths = ["a", "b"].map(|twin| folder.path().join(format!("state.{twin}")).metadata().unwrap().len());
+            assert_eq!(lengths, [ROOM; 2]);
+        }
+    }
+
+    #[test]
+    fn damaged_files_are_written_over_where_that_is_wanted() {
+        let folder = tempfile::tempdir().unwrap();
+        for twin in ["a", "b"] {
+            std::fs::write(folder.path().join(format!("state.{twin}")), b"garbage").unwrap();
+        }
+        for value in ["one", "two"] {
+            let mut state = match Record::<String>::open(folder.path(), "state") {
+                Ok((state, _)) => state,
+                Err(_) => Record::anew(folder.path(), "state"),
+            };
+            state.write(&value.to_owned()).unwrap();
+            assert_eq!(record(folder.path()).1.as_deref(), Some(value));
+        }
     }
 
     #[test]

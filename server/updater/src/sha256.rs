@@ -17,13 +17,23 @@ impl Sha256 {
         Self(sha2::Sha256::digest(bytes).into())
     }
 
+    /// Of all that a reader gives.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn of_reader(reader: impl Read) -> std::io::Result<Self> {
+        let mut hashing = Hashing::new(reader);
+        std::io::copy(&mut hashing, &mut std::io::sink())?;
+        Ok(hashing.finish().1)
+    }
+
     /// The bytes of it.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
     /// From its bytes.
-    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 }

@@ -49,6 +49,12 @@ pub struct InstalledSlot {
     pub schema: u32,
     /// Below which no schema reads what it writes while it is on trial.
     pub min_reader: u32,
+    /// Once it is confirmed, nothing below this seq is installed or gone back to.
+    #[serde(default)]
+    pub min_seq: u64,
+    /// Names of the keys that had signed it when it was installed.
+    #[serde(default)]
+    pub signed_by: Vec<String>,
 }
 
 impl InstalledSlot {
@@ -60,6 +66,8 @@ impl InstalledSlot {
             place: Installed { generation: release.generation, seq: release.seq },
             schema: release.schema,
             min_reader: release.min_reader,
+            min_seq: release.min_seq,
+            signed_by: Vec::new(),
         }
     }
 }
@@ -227,13 +235,26 @@ impl State {
     /// When nothing is tried.
     pub fn give_up(&mut self, reason: &str) -> Result<InstalledSlot, StateError> {
         let trial = self.trial.take().ok_or(StateError::NoTrial)?;
-        let reason: String = reason.chars().filter(|c| !c.is_control()).take(REASON_CHARS_MAX).collect();
+        let reason = short(reason);
         if self.quarantined.len() == QUARANTINED_MAX {
             self.quarantined.remove(0);
         }
         self.quarantined.push(Quarantined { sha256: trial.slot.sha256, reason: reason.clone() });
         self.last = Some(Verdict::RolledBack { version: trial.slot.version.clone(), reason });
         Ok(trial.slot)
+    }
+
+    /// The binary of what is current can't be run any more: the card has lost it. What ran before takes its place where it may
+    /// run, else what came with the image. The hash is not quarantined, for nothing is wrong with it.
+    pub fn lost(&mut self, trust: Option<&Trust>, reason: &str) {
+        let Slot::Installed(lost) = &self.current else { return };
+        self.last = Some(Verdict::RolledBack { version: lost.version.clone(), reason: short(reason) });
+        self.current = match self.previous.take() {
+            Some(Slot::Installed(slot)) if trust.is_some_and(|trust| trust.may_go_back_to(slot.place)) => {
+                Slot::Installed(slot)
+            }
+            _ => Slot::Factory,
+        };
     }
 
     /// Somebody wants the version before: it and the present one change places. `factory_schema` is that of the factory's.
@@ -280,4 +301,8 @@ impl Default for State {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn short(reason: &str) -> String {
+    reason.chars().filter(|c| !c.is_control()).take(REASON_CHARS_MAX).collect()
 }

@@ -27,10 +27,34 @@ pub struct Installed {
 }
 
 /// A root that was verified, and the ratchet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "TrustFile", into = "TrustFile")]
 pub struct Trust {
     root: Root,
+    /// What `root` was read from.
+    document: SignedDocument,
     ratchet: Ratchet,
+}
+
+/// As it is kept.
+#[derive(Serialize, Deserialize)]
+struct TrustFile {
+    root: SignedDocument,
+    ratchet: Ratchet,
+}
+
+impl TryFrom<TrustFile> for Trust {
+    type Error = TrustError;
+
+    fn try_from(file: TrustFile) -> Result<Self, TrustError> {
+        Self::of_image(&file.root, file.ratchet)
+    }
+}
+
+impl From<Trust> for TrustFile {
+    fn from(trust: Trust) -> Self {
+        Self { root: trust.document, ratchet: trust.ratchet }
+    }
 }
 
 /// Why a bundle is not for this box.
@@ -63,6 +87,9 @@ pub enum TrustError {
         /// The root's.
         root: u32,
     },
+    /// Of the same number as the trusted one, and not the same.
+    #[error("this is another root {0} than the trusted one")]
+    AnotherRoot(u32),
     /// Nothing new.
     #[error("release {version} (seq {seq}) is not newer than seq {newest}, which this box has had already")]
     Old {
@@ -81,7 +108,27 @@ impl Trust {
     /// # Errors
     /// When the root is not whole.
     pub fn of_image(root: &SignedDocument, ratchet: Ratchet) -> Result<Self, TrustError> {
-        Ok(Self { root: Root::of_image(root)?, ratchet })
+        Ok(Self { root: Root::of_image(root)?, document: root.clone(), ratchet })
+    }
+
+    /// Whom to trust on a box that has got an image with this root. A root that follows the present one, or that is of a later
+    /// generation, takes its place: the image is where trust begins, and lost keys must not outlive it. An older one changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// When it is another root, to which the present one does not lead. Then the present one still counts.
+    pub fn with_image(&self, image: &SignedDocument) -> Result<Self, TrustError> {
+        let root = Root::of_image(image)?;
+        if root.generation > self.root.generation {
+            return Ok(Self { root, document: image.clone(), ratchet: self.ratchet });
+        }
+        if root.version > self.root.version {
+            return self.follow(std::slice::from_ref(image));
+        }
+        if root.version == self.root.version && root != self.root {
+            return Err(TrustError::AnotherRoot(root.version));
+        }
+        Ok(self.clone())
     }
 
     /// Whose keys count.
@@ -99,16 +146,17 @@ impl Trust {
     /// # Errors
     /// When one is missing, or is not signed by the one before and by itself. Then nothing has changed.
     pub fn follow(&self, roots: &[SignedDocument]) -> Result<Self, TrustError> {
-        let mut root = self.root.clone();
+        let mut trust = self.clone();
         for document in roots {
             // A number in what nobody has verified yet only says whether to look at it.
             let says: Says =
                 serde_json::from_slice(document.unverified()).map_err(|error| RootError::Content(error.to_string()))?;
-            if says.version > root.version {
-                root = root.next(document)?;
+            if says.version > trust.root.version {
+                trust.root = trust.root.next(document)?;
+                trust.document = document.clone();
             }
         }
-        Ok(Self { root, ratchet: self.ratchet })
+        Ok(trust)
     }
 
     /// Whether a bundle's release may be installed here, and whom to trust from then on.
@@ -152,14 +200,29 @@ impl Trust {
     /// After this release has been confirmed.
     #[must_use]
     pub fn confirmed(&self, release: &Release) -> Self {
-        let is_new = release.generation > self.ratchet.generation;
-        let Ratchet { seq, min_seq, .. } = if is_new { Ratchet::default() } else { self.ratchet };
-        let ratchet = Ratchet {
-            generation: release.generation.max(self.ratchet.generation),
-            seq: seq.max(release.seq),
-            min_seq: min_seq.max(release.min_seq),
-        };
-        Self { root: self.root.clone(), ratchet }
+        self.reached(Installed { generation: release.generation, seq: release.seq }, release.min_seq)
+    }
+
+    /// After what stands there has been confirmed. What is older than the ratchet does not move it.
+    #[must_use]
+    pub fn reached(&self, place: Installed, min_seq: u64) -> Self {
+        let mut trust = self.clone();
+        let ratchet = &mut trust.ratchet;
+        if place.generation > ratchet.generation {
+            *ratchet = Ratchet { generation: place.generation, ..Ratchet::default() };
+        }
+        if place.generation == ratchet.generation {
+            ratchet.seq = ratchet.seq.max(place.seq);
+            ratchet.min_seq = ratchet.min_seq.max(min_seq);
+        }
+        trust
+    }
+
+    /// Names of the keys that have signed a release, by the root that is trusted.
+    pub fn signers(&self, release: &SignedDocument) -> Vec<String> {
+        let signers = release.signers(Kind::Release, &self.root.public_keys());
+        let named = self.root.keys.iter().filter(|key| signers.contains(&key.public_key));
+        named.map(|key| key.name.clone()).collect()
     }
 }
 
