@@ -1,0 +1,135 @@
+//! `pick`: says what is to be started, before each start of the server.
+//!
+//! It never keeps the server from starting: whatever is wrong with records, disk or slots, something that runs is linked, in the
+//! end what came with the image. A start of what is tried is on the disk before the link leads there.
+
+use std::fs;
+use std::os::unix::fs::{OpenOptionsExt, chown, symlink};
+
+use anyhow::Context;
+use posthouse_updater::{Slot, State};
+
+use crate::failpoints::reach;
+use crate::paths::Paths;
+use crate::records::{LOCK_WAIT, Records, Transition};
+use crate::{control, files, request, say, slots};
+
+/// Length of the probe's secret, in bytes.
+const SECRET_LEN: usize = 32;
+
+/// Links what is to be started, and starts what watches it.
+///
+/// # Errors
+/// When not even a link can be made.
+pub fn run(paths: &Paths) -> anyhow::Result<()> {
+    let made = files::folder(&paths.run_dir, 0o755);
+    if made.is_ok() && !paths.link().exists() {
+        // Something to start, whatever comes now.
+        let _ = link(paths, &Slot::Factory);
+    }
+    prepare(paths);
+    let mut records = Records::open(paths, LOCK_WAIT);
+    let slot = choose(&mut records);
+    link(paths, &slot).with_context(|| format!("cannot make the link {}", paths.link().display()))?;
+    reach("start.linked");
+    let is_trial = is_trial(&records.kept.state, &slot);
+    if let Err(error) = secret(paths, is_trial) {
+        records.trouble(format!("what is tried can't be probed: {error:#}"));
+    }
+    reach("start.secret");
+    records.tell();
+    drop(records);
+    let interrupted = request::is_interrupted(paths);
+    for unit in [(is_trial, control::TRIAL), (interrupted, control::UPDATE)].map(|(is, unit)| is.then_some(unit)) {
+        if let Some(Err(error)) = unit.map(|unit| control::start(paths, unit)) {
+            say(&format!("{error:#}"));
+        }
+    }
+    Ok(())
+}
+
+/// The folders of a new box.
+pub fn prepare(paths: &Paths) {
+    for (folder, mode) in [(paths.slots(), 0o711), (paths.incoming(), 0o700)] {
+        // Why it can't be made is told by whoever wants to use it.
+        let _ = files::folder(&folder, mode);
+    }
+}
+
+/// What is to be started. What is tried is counted first.
+fn choose(records: &mut Records) -> Slot {
+    let mut next = records.kept.clone();
+    let slot = next.state.pick();
+    if is_trial(&next.state, &slot) {
+        match slots::check(&records.paths, &slot) {
+            Err(error) => return give_up(records, &format!("{error:#}")),
+            Ok(()) => match records.commit(Transition::Start, next) {
+                Ok(()) => return slot,
+                Err(error) => records.trouble(format!("nothing is tried, for no start can be counted: {error:#}")),
+            },
+        }
+    } else if records.kept.state.trial.is_some() {
+        // The last start was used up.
+        if let Err(error) = records.end(Transition::GiveUp, next, None) {
+            records.trouble(format!("{error:#}"));
+        }
+    }
+    current(records)
+}
+
+fn give_up(records: &mut Records, reason: &str) -> Slot {
+    let mut next = records.kept.clone();
+    let given_up = next.state.give_up(reason).is_ok();
+    if given_up && let Err(error) = records.end(Transition::GiveUp, next, None) {
+        records.trouble(format!("{error:#}"));
+    }
+    current(records)
+}
+
+/// What was confirmed last, if the card still has it.
+fn current(records: &mut Records) -> Slot {
+    loop {
+        let slot = records.kept.state.current.clone();
+        let Err(error) = slots::check(&records.paths, &slot) else { return slot };
+        let reason = format!("{error:#}");
+        let mut next = records.kept.clone();
+        next.state.lost(records.trust.as_ref().ok(), &reason);
+        if let Err(error) = records.end(Transition::Lose, next, None) {
+            records.trouble(format!("{reason}; {error:#}; the server that came with the image runs"));
+            return Slot::Factory;
+        }
+    }
+}
+
+fn is_trial(state: &State, slot: &Slot) -> bool {
+    matches!((slot, &state.trial), (Slot::Installed(slot), Some(trial)) if trial.slot.sha256 == slot.sha256)
+}
+
+fn link(paths: &Paths, slot: &Slot) -> std::io::Result<()> {
+    let new = paths.link().with_extension("new");
+    files::remove(&new)?;
+    symlink(paths.program(slot), &new)?;
+    fs::rename(&new, paths.link())
+}
+
+/// A new secret for each start of what is tried, by which the probe logs in; else none.
+fn secret(paths: &Paths, is_trial: bool) -> anyhow::Result<()> {
+    let path = paths.secret();
+    files::remove(&path)?;
+    if !is_trial {
+        return Ok(());
+    }
+    let mut bytes = [0; SECRET_LEN];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random bytes: {error}"))?;
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let new = path.with_extension("new");
+    files::remove(&new)?;
+    let file = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new)?;
+    drop(file);
+    fs::write(&new, text)?;
+    let gid = paths.server()?.gid;
+    chown(&new, None, Some(gid.as_raw()))?;
+    fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o640))?;
+    fs::rename(&new, path)?;
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! `trial`: watches what is being tried, and confirms it or gives it up.
+//!
+//! What is tried has no say in it: it is probed from outside, as a client would, and measured by the kernel's numbers. Whoever ends
+//! a trial writes the record first and has the server started anew then; this program may be ended and started at any time.
+
+mod probe;
+mod watch;
+
+use std::time::{Duration, Instant};
+
+use posthouse_updater::Trial;
+
+use crate::failpoints::reach;
+use crate::measure::Sample;
+use crate::paths::Paths;
+use crate::records::{LOCK_WAIT, Records, Transition};
+use crate::{control, ended, files, inbox, say, slots, storage};
+use probe::Probe;
+use watch::{Limits, Step, Watch};
+
+/// How often it is looked, at most.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How long each part of a trial may take. On a box as they are; tests have less time.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Options {
+    /// Within this time after its start it has to say that it is ready
+    #[arg(long, value_name = "SECONDS", default_value = "45", value_parser = seconds)]
+    ready_seconds: Duration,
+
+    /// Within this time after that it has to pass its first probe
+    #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
+    probe_seconds: Duration,
+
+    /// For this time after that it has to go on passing them
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    soak_seconds: Duration,
+
+    /// A probe is made so often
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    every_seconds: Duration,
+
+    /// The whole trial takes at most this time
+    #[arg(long, value_name = "SECONDS", default_value = "90", value_parser = seconds)]
+    total_seconds: Duration,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().map_err(|error| error.to_string())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// Watches until the trial has ended.
+///
+/// # Errors
+/// When the service manager does not start the server anew.
+pub fn run(paths: &Paths, options: &Options) -> anyhow::Result<()> {
+    let records = Records::open(paths, LOCK_WAIT);
+    let Some(trial) = records.kept.state.trial.clone() else {
+        // Perhaps its end was written, and no more.
+        return tidy(records);
+    };
+    let baseline = records.kept.baseline;
+    drop(records);
+    say(&format!("version {} is being tried", trial.slot.version));
+    let limits = Limits {
+        ready: options.ready_seconds,
+        probe: options.probe_seconds,
+        soak: options.soak_seconds,
+        every: options.every_seconds,
+        total: options.total_seconds,
+    };
+    let mut watch = Watch::new(limits, baseline, Instant::now());
+    let mut probe: Option<Probe> = None;
+    while is_going_on(paths, &trial) {
+        if let Some(verdict) = probe.as_mut().and_then(Probe::verdict) {
+            probe = None;
+            watch.probed(Instant::now(), verdict);
+        }
+        let unit = control::server(paths).unwrap_or_default();
+        // Until the new one is started, the old one says nothing of it.
+        let unit = if ended::ran(paths, &trial.slot) { unit } else { control::ServerUnit::default() };
+        let sample = unit.pid.and_then(Sample::of);
+        match watch.look(Instant::now(), unit, sample, probe.is_some()) {
+            Step::Wait => {}
+            Step::Probe => probe = Some(Probe::start(paths)),
+            Step::Confirm => match confirm(paths, &trial) {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    say(&format!("what is tried can't be confirmed yet: {error:#}"));
+                    watch.begin_again(Instant::now());
+                }
+            },
+            Step::GiveUp(reason) => match storage::check(paths) {
+                Ok(()) => return give_up(paths, &trial, &reason),
+                Err(storage) => {
+                    say(&format!("{reason}, which does not count: {storage}"));
+                    watch.begin_again(Instant::now());
+                }
+            },
+        }
+        std::thread::sleep(LOOK_EVERY.min(options.every_seconds / 5));
+    }
+    tidy(Records::open(paths, LOCK_WAIT))
+}
+
+/// Whether nobody else has ended it: crashes do, and starts that were used up.
+fn is_going_on(paths: &Paths, trial: &Trial) -> bool {
+    same(&Records::open(paths, LOCK_WAIT), trial)
+}
+
+fn same(records: &Records, trial: &Trial) -> bool {
+    records.kept.state.trial.as_ref().is_some_and(|present| present.slot.sha256 == trial.slot.sha256)
+}
+
+fn confirm(paths: &Paths, trial: &Trial) -> anyhow::Result<()> {
+    let mut records = Records::open(paths, LOCK_WAIT);
+    if same(&records, trial) {
+        let mut next = records.kept.clone();
+        next.state.confirm()?;
+        records.end(Transition::Confirm, next, None)?;
+        say(&format!("version {} is confirmed", trial.slot.version));
+    }
+    tidy(records)?;
+    reach("confirm.cleaned");
+    Ok(())
+}
+
+fn give_up(paths: &Paths, trial: &Trial, reason: &str) -> anyhow::Result<()> {
+    let mut records = Records::open(paths, LOCK_WAIT);
+    if same(&records, trial) {
+        let mut next = records.kept.clone();
+        next.state.give_up(reason)?;
+        if let Err(error) = records.end(Transition::GiveUp, next, None) {
+            // A start that can't be counted is one of the version before.
+            records.trouble(format!("version {} fails ({reason}), which can't be kept: {error:#}", trial.slot.version));
+            drop(records);
+            return control::restart_server(paths);
+        }
+    }
+    tidy(records)?;
+    reach("give_up.cleaned");
+    Ok(())
+}
+
+/// After a trial: nobody logs in as the probe, what is not needed goes, and what should run does.
+fn tidy(records: Records) -> anyhow::Result<()> {
+    if records.kept.state.trial.is_none() {
+        files::remove(&records.paths.secret())?;
+        if let Err(error) = slots::clean(&records.paths, &records.kept.state.needed()) {
+            say(&format!("cannot remove what is not needed: {error}"));
+        }
+    }
+    inbox::restart_if_another_runs(records)
+}
