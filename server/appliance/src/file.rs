@@ -9,7 +9,7 @@ use std::ops::Range;
 use toml::de::DeTable;
 
 use self::section::{Findings, Section};
-pub(crate) use self::values::{claim_code, host_name, ssid, time_zone, wifi_country, wifi_password};
+pub(crate) use self::values::{host_name, ssid, time_zone, wifi_country, wifi_password};
 use crate::problem::Problem;
 use crate::text::Text;
 use crate::wishes::{Addressing, Method, OVERWRITTEN, Tls, Wifi, Wishes};

@@ -45,7 +45,6 @@ struct Boot {
     kept: Kept,
     problems: Vec<String>,
     recover_owner: bool,
-    recovery_code: Option<String>,
     /// The card's files, as far as it could be read.
     files: Vec<CardFile>,
 }
@@ -96,28 +95,13 @@ impl Boot {
                 Err(error) => self.tell(error.to_string()),
                 // The next file of this name is a new request.
                 Ok(None) => drop(self.kept.followed.remove(name)),
-                Ok(Some(request)) => self.take_request(name, &request),
-            }
-        }
-    }
-
-    fn take_request(&mut self, name: &str, request: &Request) {
-        let mark = request.mark();
-        if self.kept.followed.get(name) == Some(&mark) {
-            self.tell(format!(
-                "{}: this was done; delete the file. A new one of this name asks for it again",
-                request.name
-            ));
-        } else if name == RECOVER_OWNER {
-            self.kept.followed.insert(name.to_owned(), mark);
-            self.recover_owner = true;
-            let text = String::from_utf8_lossy(&request.found.bytes);
-            let text = text.trim_start_matches('\u{feff}').trim();
-            if !text.is_empty() {
-                match file::claim_code(text) {
-                    Ok(code) => self.recovery_code = Some(code),
-                    Err(what) => self.tell(Problem::of_file(&request.name, what).to_string()),
+                // The server lets the owner in by it once, and remembers that for as long as the file is there.
+                Ok(Some(_)) if name == RECOVER_OWNER => self.recover_owner = true,
+                Ok(Some(request)) if self.kept.followed.get(name) == Some(&request.mark()) => {
+                    let what = "this was done; delete the file. A new one of this name asks for it again";
+                    self.tell(Problem::of_file(&request.name, what).to_string());
                 }
+                Ok(Some(_)) => {}
             }
         }
     }
@@ -239,8 +223,7 @@ impl Boot {
             site_name: wishes.site_name,
             language: wishes.language.unwrap_or_default(),
             names: tls.names,
-            // Who claimed the box by it may not be let back in by it.
-            claim_code: if self.recover_owner { self.recovery_code.clone() } else { wishes.claim_code },
+            claim_code: wishes.claim_code,
             plain_http: tls.plain_http.unwrap_or_default(),
             recover_owner: self.recover_owner,
             problems: self.problems.clone(),

@@ -218,26 +218,20 @@ fn imagers_files_are_taken_and_ours_counts_more() {
 }
 
 #[test]
-fn the_owner_is_let_back_in_by_one_boot_for_one_file() {
+fn the_server_is_told_for_as_long_as_a_file_asks_to_let_the_owner_in() {
     let device = Device::new();
-    device.put("posthouse.toml", "claim_code = \"7KQM-2X4P-WHZD\"\n");
-    device.put("recover-owner", "");
-    let settings = device.boot();
-    assert!(settings.recover_owner);
-    assert_eq!(settings.claim_code, None, "who claimed the box by it would be let in by it");
-    let settings = device.boot();
-    assert!(!settings.recover_owner && settings.problems[0].starts_with("recover-owner: this was done"));
-    device.delete("recover-owner");
-    assert_eq!(device.boot().problems, Vec::<String>::new());
-    device.put("recover-owner.txt", "MY-0WN-CODE-77\r\n");
-    let settings = device.boot();
-    assert_eq!((settings.recover_owner, settings.claim_code.as_deref()), (true, Some("MY-0WN-CODE-77")));
-    device.delete("recover-owner.txt");
-    device.boot();
-    device.put("recover-owner", "short");
-    let settings = device.boot();
-    assert_eq!((settings.recover_owner, settings.claim_code), (true, None));
-    assert_eq!(settings.problems.len(), 1);
+    assert!(!device.boot().recover_owner);
+    for name in ["recover-owner", "Recover-Owner.txt"] {
+        device.put(name, "");
+        assert!(device.boot().recover_owner);
+        let settings = device.boot();
+        assert!(
+            settings.recover_owner && settings.problems.is_empty(),
+            "the code that the card shows is of no use later"
+        );
+        device.delete(name);
+        assert!(!device.boot().recover_owner);
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Requests that a file of the card makes by its name: `recover-owner` and `factory-reset`. Editors that add `.txt` are forgiven.
 //!
-//! The files stay where they are, for the box never changes the card's folders. What tells that a request was followed is kept on
-//! the data partition.
+//! The files stay where they are, for the box never changes the card's folders. That a reset was followed is kept on the data
+//! partition; that an owner was let in again, the server remembers.
 
 use crate::boot_partition::{BootError, BootPartition, Found};
 

@@ -67,8 +67,8 @@ pub enum Condition {
 pub enum Note {
     /// Why there can be no chat; a line of the reason.
     Rescue(String),
-    /// The server does not run.
-    ServerStopped,
+    /// The server says nothing of itself: it does not run, or has no data to serve and says why on its page.
+    ServerSilent,
     /// No address.
     NoAddress,
     /// None of these Wi-Fi networks took the box in.
@@ -171,7 +171,7 @@ fn notes(server: Server, senses: &Senses, condition: Condition) -> Vec<Note> {
     let mut notes: Vec<Note> = senses.rescue.iter().cloned().map(Note::Rescue).collect();
     // One who has no data to serve may be silent, and the reason says more.
     if server == Server::Silent && senses.rescue.is_empty() {
-        notes.push(Note::ServerStopped);
+        notes.push(Note::ServerSilent);
     }
     if senses.is_under_voltage {
         notes.push(Note::UnderVoltage);
@@ -240,7 +240,7 @@ mod tests {
     fn a_silent_server_and_a_bad_card_are_faults() {
         let (status, senses) = (status(), Senses::default());
         assert_eq!(condition(Server::unheard(LATER), &senses, 300), Condition::Fault);
-        assert_eq!(Picture::new(Server::Silent, &senses, LATER).notes, [Note::ServerStopped]);
+        assert_eq!(Picture::new(Server::Silent, &senses, LATER).notes, [Note::ServerSilent]);
         let worn = Senses { rescue: vec!["Worn out.".to_owned()], ..senses };
         for server in [Server::Serves(&status), Server::Silent] {
             let picture = Picture::new(server, &worn, Duration::ZERO);

@@ -109,9 +109,9 @@ pub fn note(note: &Note, language: Language) -> String {
                 Chinese => format!("处理器温度 {degrees} ℃，已降速：请改善散热。"),
             };
         }
-        Note::ServerStopped => (
-            "The server does not run. It is started again and again; if this stays, switch the box off and on.",
-            "服务器没有运行，系统会不断尝试重新启动。如果一直如此，请断电后重新通电。",
+        Note::ServerSilent => (
+            "There is no chat. A page at the address above says why; where none opens, switch the box off and on.",
+            "聊天服务不可用。打开上面的地址可查看原因；如果打不开，请断电后重新通电。",
         ),
         Note::NoAddress => (
             "The network gives the box no address. Check cable and router, or Wi-Fi in posthouse.toml.",
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn each_note_differs_from_language_to_language_but_for_others_words() {
         let names = vec!["School".to_owned()];
-        for own in [Note::NotJoined(names), Note::Hot(81), Note::ServerStopped, Note::CardFull, Note::TimeUnknown] {
+        for own in [Note::NotJoined(names), Note::Hot(81), Note::ServerSilent, Note::CardFull, Note::TimeUnknown] {
             assert_ne!(note(&own, Language::English), note(&own, Language::Chinese));
             assert!(note(&own, Language::English).is_ascii(), "{own:?}");
         }

@@ -165,7 +165,7 @@ fn a_box_that_says_nothing_yet_has_a_page() {
     assert!(text.starts_with("Posthouse\nstarting: please wait"), "{text}");
     let text =
         seen(&Picture::new(Server::Silent, &Senses::default(), Duration::ZERO), Eyes::Screen).screen().contents();
-    assert!(text.contains("! The server does not run."), "{text}");
+    assert!(text.contains("! There is no chat."), "{text}");
 }
 
 #[test]
