@@ -33,6 +33,7 @@ mod shutdown;
 mod status;
 mod store;
 mod tls;
+mod trial;
 mod web;
 
 pub use run::run;

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::admin::Reach;
-use crate::admission::Admission;
+use crate::admission::{Admission, Allowance};
 use crate::claim::Claim;
 use crate::config::Config;
 use crate::discovery::{Announcement, Discovery};
@@ -25,7 +25,7 @@ use crate::status::Reporter;
 use crate::store::{FILE_NAME, Snapshot, Store, StoreError, StoreParts};
 use crate::tls::{self, Handshakes, Keyring};
 use crate::web::Web;
-use crate::{VERSION, admin, demo, logging, names, rescue, service, settings};
+use crate::{VERSION, admin, demo, logging, names, rescue, service, settings, trial};
 
 /// For how long people are shown why the store could not be opened, before it is tried again.
 const REFUSAL_SHOWN: Duration = Duration::from_secs(300);
@@ -70,7 +70,8 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     if let Some(renewal) = tls.renewal.take() {
         following.spawn(renewal.run());
     }
-    let admission = Admission::new(config.allowance());
+    let secret = trial::secret(config.probe_secret.as_deref());
+    let admission = Admission::new(Allowance { on_trial: secret.is_some(), ..config.allowance() });
     let router = Router::new(store.clone(), last_gseq);
     let watch = tokio::spawn(admission.clone().watch());
     let fan_out = tokio::spawn(router.clone().fan_out(published));
@@ -78,6 +79,9 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     let receipts = tokio::spawn(router.clone().flush_receipts());
     let presence = tokio::spawn(router.clone().tell_presence());
     let uses = tokio::spawn(router.clone().note_uses());
+    if let Err(error) = router.admit_probe(secret).await {
+        tracing::warn!(%error, "the probe can't log in");
+    }
     let (shutdown, stopping) = shutdown::channel();
     let admin = admin::bind(&config.admin_socket)?;
     let reach = Reach { router: router.clone(), certificates: tls.own.clone() };

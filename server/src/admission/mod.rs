@@ -38,6 +38,10 @@ const MEMORY_PARTS: u64 = 4;
 /// Descriptors that are not for clients: the database, the log, listening sockets, the runtime's own.
 const DESCRIPTORS_KEPT: u64 = 40;
 
+/// Places that are kept for this machine's own programs while a release is on trial: the probe has three, one after the other
+/// or at once, and the watchdog one.
+const PLACES_KEPT: usize = 8;
+
 /// Of the places, these parts of [`PLACE_PARTS`] are what one address can fill with connections that have not
 /// connected: others still get in.
 const PLACE_PARTS_OF_AN_ADDRESS: usize = 5;
@@ -50,6 +54,9 @@ pub struct Allowance {
     pub connections_max: usize,
     /// Requests of an account in a second, in the long run.
     pub requests_per_s: u32,
+    /// Whether places are kept for this machine's own programs: while a release is on trial, a crowd at the door is not to
+    /// look like a release that does not serve.
+    pub on_trial: bool,
 }
 
 impl Allowance {
@@ -59,7 +66,8 @@ impl Allowance {
         let descriptors = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
         let by_descriptors = descriptors.map_or(u64::MAX, |(soft, _)| soft.saturating_sub(DESCRIPTORS_KEPT).max(1));
         let most = usize::try_from(by_memory.min(by_descriptors)).unwrap_or(usize::MAX);
-        Self { connections_max: most.min(CONNECTIONS_MAX), requests_per_s: limits::ACCOUNT_REQUESTS_PER_S }
+        let connections_max = most.min(CONNECTIONS_MAX);
+        Self { connections_max, requests_per_s: limits::ACCOUNT_REQUESTS_PER_S, on_trial: false }
     }
 }
 
@@ -71,6 +79,8 @@ pub struct Admission {
 
 struct Inner {
     places: Arc<Semaphore>,
+    /// Beside those, for this machine's own programs.
+    kept: Arc<Semaphore>,
     waiting_max: usize,
     /// Connections that have not connected, by address.
     waiting: Mutex<HashMap<Address, usize>>,
@@ -100,10 +110,11 @@ pub enum NoPlace {
 impl Admission {
     /// Empty buckets and free places.
     pub fn new(allowance: Allowance) -> Self {
-        let Allowance { connections_max, requests_per_s } = allowance;
+        let Allowance { connections_max, requests_per_s, on_trial } = allowance;
         let burst = limits::ACCOUNT_REQUESTS_BURST.max(requests_per_s);
         let inner = Inner {
             places: Arc::new(Semaphore::new(connections_max)),
+            kept: Arc::new(Semaphore::new(if on_trial { PLACES_KEPT } else { 0 })),
             waiting_max: (connections_max * PLACE_PARTS_OF_AN_ADDRESS).div_ceil(PLACE_PARTS),
             waiting: Mutex::default(),
             load: Load::default(),
@@ -141,10 +152,15 @@ impl Admission {
     /// # Errors
     /// Why there is none now.
     pub fn enter(&self, address: IpAddr, now: Instant) -> Result<Visitor, NoPlace> {
+        let is_local = address.to_canonical().is_loopback();
+        let address = Address::of(address);
+        if let (true, Ok(place)) = (is_local, Arc::clone(&self.inner.kept).try_acquire_owned()) {
+            *self.inner.waiting().entry(address).or_default() += 1;
+            return Ok(self.visitor((address, is_local), limits::CONNECT_TIMEOUT_S, place));
+        }
         if self.inner.load.is_shedding() {
             return Err(NoPlace::Busy);
         }
-        let address = Address::of(address);
         let is_careless = self.inner.wasted.check(&address, now).is_err();
         let place = Arc::clone(&self.inner.places).try_acquire_owned().map_err(|_| NoPlace::Full)?;
         let mut waiting = self.inner.waiting();
@@ -159,9 +175,12 @@ impl Admission {
         *of_address += 1;
         drop(waiting);
         let seconds = if is_careless { limits::CARELESS_CONNECT_TIMEOUT_S } else { limits::CONNECT_TIMEOUT_S };
-        let patience = Duration::from_secs(seconds);
-        let state = AtomicU8::new(State::Idle as u8);
-        Ok(Visitor { admission: self.clone(), address, patience, state, _place: place })
+        Ok(self.visitor((address, is_local), seconds, place))
+    }
+
+    fn visitor(&self, (address, is_local): (Address, bool), patience_s: u64, place: OwnedSemaphorePermit) -> Visitor {
+        let (patience, state) = (Duration::from_secs(patience_s), AtomicU8::new(State::Idle as u8));
+        Visitor { admission: self.clone(), address, is_local, patience, state, _place: place }
     }
 }
 
@@ -192,6 +211,7 @@ fn rate_limited(what: &str, wait: Duration) -> ErrorBody {
 pub struct Visitor {
     admission: Admission,
     address: Address,
+    is_local: bool,
     patience: Duration,
     state: AtomicU8,
     _place: OwnedSemaphorePermit,
@@ -209,6 +229,11 @@ enum State {
 }
 
 impl Visitor {
+    /// Whether it comes from this machine.
+    pub fn is_local(&self) -> bool {
+        self.is_local
+    }
+
     /// How long it may take to connect.
     pub fn patience(&self) -> Duration {
         self.patience

@@ -6,7 +6,7 @@ const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 1, 7));
 const SCHOOL: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 1, 8));
 
 fn admission(connections_max: usize) -> Admission {
-    Admission::new(Allowance { connections_max, requests_per_s: 10 })
+    Admission::new(Allowance { connections_max, requests_per_s: 10, on_trial: false })
 }
 
 fn name(text: &str) -> Username {

@@ -42,6 +42,8 @@ pub struct Opening {
     pub resume: Option<Resume>,
     /// The token of a browser that has logged in.
     pub cookie: Option<Token>,
+    /// What everybody but the probe of a release on trial is told: it was let in for that one alone.
+    pub closed_to_others: Option<ErrorBody>,
 }
 
 /// Serves one client by WebSocket until it or the server goes.
@@ -77,9 +79,9 @@ async fn serve<T: Transport>(
     mut stopping: Shutdown,
 ) {
     let (sender, outbox) = outbox();
-    let Opening { resume, cookie } = opening;
-    let wire = Wire { origin: router.next_origin(), visitor: Arc::clone(&visitor), resume, cookie, outbox: sender };
-    let origin = wire.origin;
+    let Opening { resume, cookie, closed_to_others } = opening;
+    let origin = router.next_origin();
+    let wire = Wire { origin, visitor: Arc::clone(&visitor), resume, cookie, closed_to_others, outbox: sender };
     visitor.opened_session();
     let arrived = now();
     let mut connection = Connection {

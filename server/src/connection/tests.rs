@@ -64,6 +64,7 @@ async fn end_of_a_mute_client(under_way: usize) -> (u16, Duration, u32) {
             visitor: Arc::clone(&visitor),
             resume: None,
             cookie: None,
+            closed_to_others: None,
             outbox: sender,
         },
         router,

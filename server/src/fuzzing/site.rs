@@ -119,7 +119,7 @@ impl Site {
     pub fn start() -> Self {
         let (stepped, (published, signed_out)) = Stepped::open(founded().clone()).expect("a new store opens");
         let router = Router::new(stepped.store.clone(), stepped.last_gseq);
-        let admission = Admission::new(Allowance { connections_max: 64, requests_per_s: 1_000 });
+        let admission = Admission::new(Allowance { connections_max: 64, requests_per_s: 1_000, on_trial: false });
         let mut tasks = JoinSet::new();
         tasks.spawn(router.clone().fan_out(published));
         tasks.spawn(router.clone().close_signed_out(signed_out));

@@ -13,7 +13,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_tungstenite::HyperWebsocket;
 use posthouse_protocol::appliance::PlainHttp;
-use posthouse_protocol::{EVENTS_PATH, ErrorCode, RPC_PATH, SUBPROTOCOL_JSON, WEBSOCKET_PATH};
+use posthouse_protocol::{EVENTS_PATH, ErrorBody, ErrorCode, RPC_PATH, SUBPROTOCOL_JSON, WEBSOCKET_PATH};
 use tokio::sync::mpsc;
 
 use super::{Carrier, Gate, House, Visit, hosts, posted};
@@ -77,8 +77,12 @@ impl Door {
             _ => return self.handled(request).await,
         };
         match self.refuse_session(house) {
-            None => opens_session(self, &mut request, house.router.clone()),
-            Some(refused) => whole(refused),
+            None => opens_session(self, &mut request, house.router.clone(), None),
+            // The probe of a release on trial comes in where nobody else does; the router tells them apart.
+            Some(refused) if self.may_be_probe(house) && request.uri().path() == WEBSOCKET_PATH => {
+                self.websocket(&mut request, house.router.clone(), Some(refused))
+            }
+            Some(refused) => whole(page::error(StatusCode::FORBIDDEN, &refused)),
         }
     }
 
@@ -93,7 +97,7 @@ impl Door {
 
     async fn posted(&self, request: Request<Incoming>, house: &House) -> Response<Full<Bytes>> {
         if let Some(refused) = self.refuse_session(house) {
-            return refused;
+            return page::error(StatusCode::FORBIDDEN, &refused);
         }
         match posted::answer(request, &self.gate.streams).await {
             Ok(answer) => {
@@ -104,7 +108,12 @@ impl Door {
         }
     }
 
-    fn websocket(&self, request: &mut Request<Incoming>, router: Router) -> Response<Body> {
+    fn websocket(
+        &self,
+        request: &mut Request<Incoming>,
+        router: Router,
+        closed_to_others: Option<ErrorBody>,
+    ) -> Response<Body> {
         if request.method() != Method::GET || !hyper_tungstenite::is_upgrade_request(request) {
             return whole(page::text(StatusCode::UPGRADE_REQUIRED, "this address speaks WebSocket"));
         }
@@ -113,7 +122,8 @@ impl Door {
             let line = "unknown WebSocket subprotocol: use posthouse.v1.json";
             return whole(page::text(StatusCode::BAD_REQUEST, line));
         }
-        let opening = Opening { resume: None, cookie: cookie::token(request.headers(), self.carrier) };
+        let cookie = cookie::token(request.headers(), self.carrier);
+        let opening = Opening { resume: None, cookie, closed_to_others };
         match hyper_tungstenite::upgrade(request, Some(connection::config())) {
             Ok((mut response, websocket)) => {
                 if asked_for.is_some() {
@@ -128,14 +138,20 @@ impl Door {
         }
     }
 
-    fn events(&self, request: &mut Request<Incoming>, router: Router) -> Response<Body> {
+    fn events(
+        &self,
+        request: &mut Request<Incoming>,
+        router: Router,
+        closed_to_others: Option<ErrorBody>,
+    ) -> Response<Body> {
         if request.method() != Method::GET {
             return whole(page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET"));
         }
         self.is_answering.store(true, Ordering::Relaxed);
         let stopping = self.gate.stopping.clone();
         let resume = request.headers().get(LAST_EVENT_ID).and_then(|id| connection::resume_from(id.to_str().ok()?));
-        let opening = Opening { resume, cookie: cookie::token(request.headers(), self.carrier) };
+        let cookie = cookie::token(request.headers(), self.carrier);
+        let opening = Opening { resume, cookie, closed_to_others };
         let (body, session) = connection::serve_events(&self.gate.streams, opening, self.visitor(), router, stopping);
         // It ends with its body, which this connection holds.
         tokio::spawn(session);
@@ -166,16 +182,20 @@ impl Door {
     }
 
     /// Where there is no session to be had, nor any other answer than why.
-    fn refuse_session(&self, house: &House) -> Option<Response<Full<Bytes>>> {
+    fn refuse_session(&self, house: &House) -> Option<ErrorBody> {
         if house.router.owner().borrow().is_none() {
             let message = "nobody owns this box yet: claim it first, at /claim or with `posthouse claim`";
-            return Some(posted::refusal(StatusCode::FORBIDDEN, ErrorCode::Unclaimed, message));
+            return Some(ErrorBody::new(ErrorCode::Unclaimed, message));
         }
         if self.carrier == Carrier::Plain && house.plain_http == PlainHttp::Refused {
             let message = "this box wants its messages protected: use https://";
-            return Some(posted::refusal(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message));
+            return Some(ErrorBody::new(ErrorCode::Forbidden, message));
         }
         None
+    }
+
+    fn may_be_probe(&self, house: &House) -> bool {
+        house.router.admits_probe() && self.visitor.is_local()
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Wire {
     pub resume: Option<Resume>,
     /// The token of the browser that opened it, unless `connect` brings one itself.
     pub cookie: Option<Token>,
+    /// What everybody but the probe is told, where it was let in for the probe's sake alone.
+    pub closed_to_others: Option<ErrorBody>,
     /// Where its events go once it is connected.
     pub outbox: OutboxSender,
 }

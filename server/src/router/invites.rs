@@ -53,6 +53,7 @@ impl Change for InvitesRevoke {
 impl Open for InvitesAccept {
     async fn open(inner: &Inner, wire: Wire, params: InvitesAcceptParams) -> Outcome {
         let InvitesAcceptParams { code, username, display_name, password, device } = params;
+        wire.check(false)?;
         check_device_name(&device)?;
         let (code_hash, now_s) = (secret::code_hash(&code), inner.store.served_s());
         let name = username.clone();

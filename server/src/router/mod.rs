@@ -21,6 +21,7 @@ mod outbox;
 mod password;
 mod preferences;
 mod presence;
+mod probe;
 mod receipts;
 mod registry;
 mod secret;
@@ -41,6 +42,7 @@ pub use call::{Access, Call, Caller, Completion, Outcome, Wire};
 pub use claim::Claimed;
 pub use methods::method;
 pub use outbox::{Outbox, Verdict, outbox};
+pub use probe::may_call;
 
 use crate::store::{Committed, Origin, Published, Refusal, SignedOut, Snapshot, Store, StoreError, Write};
 use password::Passwords;
@@ -60,6 +62,8 @@ struct Inner {
     writers: typing::Writers,
     presences: presence::Changed,
     passwords: Passwords,
+    /// Set while the probe may log in.
+    probe: std::sync::OnceLock<()>,
     origins: AtomicU64,
 }
 
@@ -77,6 +81,7 @@ impl Router {
                 writers: typing::Writers::default(),
                 presences: presence::Changed::default(),
                 passwords,
+                probe: std::sync::OnceLock::new(),
                 origins: AtomicU64::new(first),
             }),
         }
@@ -87,7 +92,7 @@ impl Router {
         self.inner.store.epoch()
     }
 
-    /// How many sessions are connected.
+    /// How many sessions of people are connected.
     pub fn session_count(&self) -> usize {
         self.inner.registry.count()
     }

@@ -8,7 +8,7 @@ use posthouse_protocol::{AccountId, DeviceId, PresenceNow, PresenceStatus};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::outbox::{Class, OutboxSender};
-use crate::store::{Committed, Origin, Published, Recipients, SignedOut};
+use crate::store::{Committed, Origin, Published, Recipients, SignedOut, probe};
 
 /// The connected sessions by account.
 pub(super) struct Registry {
@@ -99,9 +99,11 @@ impl Registry {
         self.lock().devices.values().copied().collect()
     }
 
-    /// How many sessions are connected.
+    /// How many sessions are connected; the probe's don't count.
     pub fn count(&self) -> usize {
-        self.lock().devices.len()
+        let sessions = self.lock();
+        let of_probe = sessions.by_account.get(&probe::ACCOUNT).map_or(0, Vec::len);
+        sessions.devices.len().saturating_sub(of_probe)
     }
 
     /// Ends the sessions of devices whose tokens are void.
@@ -198,6 +200,17 @@ mod tests {
         assert_eq!(registry.remove(other), None, "it has never said its presence");
         let sessions = registry.lock();
         assert!(sessions.by_account.is_empty() && sessions.devices.is_empty() && sessions.presences.is_empty());
+    }
+
+    #[test]
+    fn the_probe_is_not_counted() {
+        let registry = Registry::new(0);
+        for (account, number) in [(AccountId(1), 1), (probe::ACCOUNT, 2), (probe::ACCOUNT, 3)] {
+            registry.add(account, DeviceId(number), Origin(number), outbox().0);
+        }
+        assert_eq!(registry.count(), 1);
+        registry.remove(Origin(1));
+        assert_eq!(registry.count(), 0);
     }
 
     #[test]

@@ -6,9 +6,11 @@ use posthouse_protocol::{
 };
 
 use super::call::{Answer, Caller, Open, Outcome, Read, Wire};
-use super::{Inner, Router, invalid, page_limit, refused, secret, store_failed};
+use super::{Inner, Router, invalid, page_limit, probe, refused, secret, store_failed};
 use crate::admission::Visitor;
-use crate::store::{AccountRow, Committed, DeviceAdd, DevicesRevoke, FoundDevice, Refusal, Revoked, cursor, gseq};
+use crate::store::{
+    self, AccountRow, Committed, DeviceAdd, DevicesRevoke, FoundDevice, Refusal, Revoked, cursor, gseq,
+};
 
 impl Open for Ping {
     async fn open(_inner: &Inner, _wire: Wire, _params: Empty) -> Outcome {
@@ -18,6 +20,7 @@ impl Open for Ping {
 
 impl Open for Login {
     async fn open(inner: &Inner, wire: Wire, params: LoginParams) -> Outcome {
+        wire.check(probe::is_its_name(&params.username))?;
         Ok(Answer::committed(inner.log_in(&wire.visitor, params).await?))
     }
 }
@@ -78,9 +81,14 @@ impl Open for Connect {
     async fn open(inner: &Inner, wire: Wire, params: ConnectParams) -> Outcome {
         let ConnectParams { token, resume } = params;
         let invalid_token = || ErrorBody::new(ErrorCode::TokenInvalid, "log in again");
-        let token = token.or(wire.cookie).ok_or_else(invalid_token)?;
+        let token = token.or(wire.cookie.clone()).ok_or_else(invalid_token)?;
         let token_hash = secret::token_hash(&token);
         let FoundDevice { account, device_id } = inner.store.devices().find(&token_hash).ok_or_else(invalid_token)?;
+        let is_probe = account.account_id == store::probe::ACCOUNT;
+        if is_probe && !inner.may_be_probe(&wire.visitor) {
+            return Err(invalid_token());
+        }
+        wire.check(is_probe)?;
         // Events come from right behind this record on; whoever syncs up to it sees everything once.
         let last = inner.registry.add(account.account_id, device_id, wire.origin, wire.outbox);
         // Who signs a device out makes its token void first and closes its connections then: either this second look
@@ -173,7 +181,14 @@ mod tests {
             let caller = Caller { account_id: AccountId(1), origin: Origin(1) };
             let admission = Admission::new(Allowance::for_this_machine());
             let visitor = Arc::new(admission.enter([127, 0, 0, 1].into(), Instant::now()).expect("a place"));
-            let wire = Wire { origin: Origin(1), visitor, resume: None, cookie: None, outbox: outbox().0 };
+            let wire = Wire {
+                origin: Origin(1),
+                visitor,
+                resume: None,
+                cookie: None,
+                closed_to_others: None,
+                outbox: outbox().0,
+            };
             for (cursor, code) in [("4", ErrorCode::CursorExpired), ("8", ErrorCode::InvalidParams)] {
                 let frame = format!(r#"{{"id":1,"method":"sync","params":{{"cursor":"{cursor}"}}}}"#);
                 let head = RequestHead::parse(&frame).expect("a request");

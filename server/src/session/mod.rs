@@ -147,7 +147,12 @@ impl Session {
                 Err(ErrorBody::new(ErrorCode::AlreadyConnected, "connect comes once in a connection"))
             }
             (Access::Open(call), _) => call(head),
-            (Access::Connected(call), State::Connected { caller }) => call(head, *caller),
+            (Access::Connected(call), State::Connected { caller }) if router::may_call(caller, entry.name) => {
+                call(head, *caller)
+            }
+            (Access::Connected(_), State::Connected { .. }) => {
+                Err(ErrorBody::new(ErrorCode::Forbidden, "this account is not for that"))
+            }
             (Access::Connected(_), _) => Err(ErrorBody::new(ErrorCode::NotConnected, "call connect first")),
         }
     }

@@ -21,6 +21,7 @@ mod expiry;
 mod handoff;
 mod membership;
 mod overlay;
+pub mod probe;
 mod record;
 mod replay;
 mod reserved;
@@ -47,7 +48,7 @@ pub use command::{
     AccountRoleSet, By, DeviceAdd, DevicesRevoke, DevicesUsed, DirectOpen, EverybodyFill, EverybodyOpen, GroupCreate,
     GroupLeave, GroupRole, GroupUpdate, InviteAccept, InviteAdd, InviteRevoke, MarksMove, MemberRemove, MembersAdd,
     MessageAppend, MessageEdit, MessageReact, MessageRecall, NewAccount, OwnerClaim, OwnerRecover, PasswordSet,
-    PreferencesSet, Refusal, RetentionSet, Revoked, Step, Write,
+    PreferencesSet, ProbeAdmit, Refusal, RetentionSet, Revoked, Step, Write,
 };
 pub use committed::Committed;
 pub use database::{FILE_NAME, MIN_READER, SCHEMA};

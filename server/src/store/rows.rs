@@ -8,6 +8,7 @@ use posthouse_protocol::{
 use serde::{Deserialize, Serialize};
 
 use super::device_index::TokenHash;
+use super::probe;
 use super::record::{Malformed, encode_json};
 use super::state::Standing;
 
@@ -293,7 +294,11 @@ impl RowKey {
         Self { table, key: Bytes::from(key.into()) }
     }
 
+    /// That of the probe lies apart from those of people.
     pub fn account(account: AccountId) -> Self {
+        if account == probe::ACCOUNT {
+            return Self::new(RowTable::Setting, *b"probe");
+        }
         Self::new(RowTable::Account, number_key(account.0))
     }
 

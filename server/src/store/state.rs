@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::StoreError;
 use super::device_index::{DeviceIndex, ServingTime, TokenHash};
 use super::membership::MembershipRow;
+use super::probe;
 use super::record::decode_json;
 use super::rows::{
     AccountRow, ConversationRow, DeviceRow, GroupRow, GroupSettings, InviteRow, RowTable, number_of, pair_of,
@@ -161,6 +162,9 @@ impl State {
             state.add_conversation(conversation_id, &row, members.into(), all_see_from);
             Ok::<_, StoreError>(())
         })?;
+        if let Some((members, all_see_from)) = members.remove(&probe::CONVERSATION) {
+            state.open_probe_conversation(members.into(), all_see_from);
+        }
         for (conversation, account, role) in roles {
             let conversation = state.conversations.get_mut(&conversation);
             if let Some(group) = conversation.and_then(|conversation| conversation.group.as_mut()) {
@@ -244,8 +248,8 @@ impl State {
 
     fn load_device(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let row: DeviceRow = decode_json("a device", value)?;
-        if let Some(account) = self.accounts.get(&row.account_id) {
-            self.devices.insert(token_hash_of(key)?, account, row.used_hour);
+        if let Some(account) = self.sender(row.account_id) {
+            self.devices.insert(token_hash_of(key)?, &account, row.used_hour);
         }
         Ok(())
     }

@@ -97,7 +97,7 @@ impl Server {
     fn start(files: Files) -> Self {
         let (stepped, (published, signed_out)) = Stepped::open(files).expect("what a power cut leaves can be opened");
         let router = Router::new(stepped.store.clone(), stepped.last_gseq);
-        let admission = Admission::new(Allowance { connections_max: 10_000, requests_per_s: 1_000 });
+        let admission = Admission::new(Allowance { connections_max: 10_000, requests_per_s: 1_000, on_trial: false });
         let mut tasks = JoinSet::new();
         tasks.spawn(router.clone().fan_out(published));
         tasks.spawn(router.clone().close_signed_out(signed_out));

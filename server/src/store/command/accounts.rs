@@ -64,7 +64,7 @@ impl Write for AccountAdd {
         {
             return Ok(Err(refusal));
         }
-        if group.state.usernames.contains_key(self.new.username.as_str()) {
+        if group.state.is_taken(&self.new.username) {
             return Ok(Err(Refusal::UsernameTaken));
         }
         Ok(Ok(group.create_account(self.new, role)?))

@@ -28,7 +28,7 @@ impl Write for OwnerClaim {
         if group.state.is_owned() {
             return Ok(Err(Refusal::AlreadyClaimed));
         }
-        if group.state.usernames.contains_key(self.new.username.as_str()) {
+        if group.state.is_taken(&self.new.username) {
             return Ok(Err(Refusal::UsernameTaken));
         }
         let account = group.create_account(self.new, AccountRole::Owner)?.account();

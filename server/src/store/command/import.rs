@@ -22,7 +22,7 @@ impl Write for AccountImport {
             return Ok(Err(refusal));
         }
         let make = |new: NewAccount| {
-            let is_free = !group.state.usernames.contains_key(new.username.as_str());
+            let is_free = !group.state.is_taken(&new.username);
             is_free.then(|| group.create_account(new, AccountRole::Member)).transpose()
         };
         Ok(Ok(self.accounts.into_iter().map(make).collect::<Result<_, _>>()?))

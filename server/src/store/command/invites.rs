@@ -90,7 +90,7 @@ impl Write for InviteAccept {
         let now_s = group.state.serving.seconds();
         let invite = group.state.invites.get(&self.code_hash).filter(|invite| invite.is_open(now_s));
         let Some(mut invite) = invite.cloned() else { return Ok(Err(Refusal::InviteInvalid)) };
-        if group.state.usernames.contains_key(self.new.username.as_str()) {
+        if group.state.is_taken(&self.new.username) {
             return Ok(Err(Refusal::UsernameTaken));
         }
         let account = group.create_account(self.new, AccountRole::Member)?.account();

@@ -107,7 +107,7 @@ impl Group<'_> {
         counts: bool,
         origin: Option<Origin>,
     ) -> Result<SendResult, Refusal> {
-        let sender = self.state.accounts.get(&new.sender).cloned().ok_or(Refusal::NoSuchAccount)?;
+        let sender = self.state.sender(new.sender).ok_or(Refusal::NoSuchAccount)?;
         let conversation = self.state.conversations.get_mut(&conversation_id).ok_or(Refusal::NoSuchConversation)?;
         conversation.last_seq += 1;
         conversation.last_counted += u64::from(counts);

@@ -15,6 +15,7 @@ mod invites;
 mod membership;
 mod messages;
 mod preferences;
+mod probe;
 mod receipts;
 mod site;
 
@@ -45,6 +46,7 @@ pub(super) use invites::invite_id;
 pub use invites::{InviteAccept, InviteAdd, InviteRevoke};
 pub use messages::MessageAppend;
 pub use preferences::PreferencesSet;
+pub use probe::ProbeAdmit;
 pub use receipts::{MarksMove, Step};
 pub use site::RetentionSet;
 

@@ -6,7 +6,7 @@ use super::{Page, Snapshot};
 use crate::store::record::{decode_json, encode_json};
 use crate::store::rows::{AccountRow, RowKey, RowTable, account_name_key, account_name_of, number_of};
 use crate::store::tables::{ROWS, row};
-use crate::store::{StoreError, authority};
+use crate::store::{StoreError, authority, probe};
 
 impl Snapshot {
     /// The account of that name.
@@ -15,8 +15,17 @@ impl Snapshot {
         id.map_or(Ok(None), |id| self.account(AccountId(number_of(&id)?)))
     }
 
-    /// The account with that number.
+    /// The account with that number. The probe's is none that there is.
     pub fn account(&self, account_id: AccountId) -> Result<Option<AccountRow>, StoreError> {
+        if account_id == probe::ACCOUNT { Ok(None) } else { self.account_row(account_id) }
+    }
+
+    /// The probe's account, if it was ever used.
+    pub fn probe(&self) -> Result<Option<AccountRow>, StoreError> {
+        self.account_row(probe::ACCOUNT)
+    }
+
+    fn account_row(&self, account_id: AccountId) -> Result<Option<AccountRow>, StoreError> {
         let found = row(&self.txn, &RowKey::account(account_id))?;
         Ok(found.map(|found| decode_json("an account", &found)).transpose()?)
     }
