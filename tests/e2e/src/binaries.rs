@@ -25,6 +25,11 @@ pub fn authority() -> PathBuf {
     folder().join("posthouse-ca")
 }
 
+/// `posthouse-probe`.
+pub fn probe() -> PathBuf {
+    folder().join("posthouse-probe")
+}
+
 /// Whether the server was built with the feature `systemd`. A folder that was given must have it, so
 /// that nobody believes in tests that were left out.
 pub fn has_systemd() -> bool {
@@ -67,6 +72,8 @@ fn build() -> PathBuf {
             "posthouse-ca",
             "--package",
             "posthouse-client",
+            "--package",
+            "posthouse-probe",
         ])
         .args(["--profile", profile])
         .arg("--target-dir")

@@ -17,6 +17,7 @@ pub mod raw;
 mod server;
 mod site;
 pub mod terminal;
+pub mod trial;
 pub mod wait;
 
 pub use box_authority::BoxAuthority;
