@@ -25,7 +25,7 @@ const TRIAL: [&str; 11] = [
     "--ready-seconds",
     "2",
     "--probe-seconds",
-    "1",
+    "0.3",
     "--soak-seconds",
     "0.2",
     "--every-seconds",

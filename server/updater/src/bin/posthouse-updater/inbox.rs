@@ -33,15 +33,22 @@ const MEASURED: Duration = Duration::from_secs(1);
 pub fn run(paths: &Paths) -> anyhow::Result<()> {
     pick::prepare(paths);
     let _turn = turn(paths)?;
-    clear(paths);
+    // What is left over takes space that a new version needs.
+    drop(tidy(paths)?);
     while let Some(request) = request::take(paths)? {
         answer(paths, &request)?;
+        tidy(paths)?;
+        // Last: as long as it is there, the next start goes on with what is left to do.
+        request.forget(paths)?;
     }
-    finish(paths)
+    restart_if_another_runs(tidy(paths)?)
 }
 
 /// One at a time: what the second one finds half done would not be what it seems.
-fn turn(paths: &Paths) -> anyhow::Result<File> {
+///
+/// # Errors
+/// When another one is being carried out.
+pub fn turn(paths: &Paths) -> anyhow::Result<File> {
     let path = paths.state_dir.join("turn");
     let open = || OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&path);
     let file = open().with_context(|| format!("nothing can be installed: cannot use {}", path.display()))?;
@@ -67,7 +74,6 @@ fn answer(paths: &Paths, request: &Request) -> anyhow::Result<()> {
             refuse(paths, request, &format!("{error:#}"));
         }
     }
-    request.forget(paths)?;
     if let Some((_, bundle)) = request.bundle(paths) {
         files::remove_all(&bundle)?;
     }
@@ -136,25 +142,28 @@ fn refuse(paths: &Paths, request: &Request, reason: &str) {
     }
 }
 
-/// What an interrupted program has left: copies, and slots that were never whole.
-fn clear(paths: &Paths) {
-    let copies = entries(&paths.incoming()).filter(|path| !is_request(path));
-    let halves = entries(&paths.slots()).filter(|path| path.extension().is_some());
-    for path in copies.chain(halves).chain(old_parts(&paths.inbox)) {
-        if let Err(error) = files::remove_all(&path) {
-            say(&format!("cannot remove {}: {error}", path.display()));
-        }
-    }
-}
-
-/// Removes what is not needed any more, and has started what should run.
-fn finish(paths: &Paths) -> anyhow::Result<()> {
-    clear(paths);
+/// Removes what is not needed any more: copies, slots that were never whole, that were given up, or of old versions; and uploads
+/// that nobody goes on with.
+fn tidy(paths: &Paths) -> anyhow::Result<Records> {
     let records = Records::open(paths, LOCK_WAIT);
-    slots::clean(paths, &records.kept.state.needed())?;
+    for path in left_over(paths, &records.kept.state).into_iter().chain(old_parts(&paths.inbox)) {
+        files::remove_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
     records.tell();
     reach("inbox.cleaned");
-    restart_if_another_runs(records)
+    Ok(records)
+}
+
+/// What an interrupted program, or a trial that was given up, has left. Requests that were interrupted are not among it.
+fn left_over(paths: &Paths, state: &State) -> Vec<PathBuf> {
+    let needed: Vec<PathBuf> = state.needed().into_iter().map(|sha256| paths.slot(sha256)).collect();
+    let slots = entries(&paths.slots()).filter(|path| !needed.contains(path));
+    entries(&paths.incoming()).filter(|path| !request::is_copy(path)).chain(slots).collect()
+}
+
+/// Whether there is something to be done for `inbox` although nobody asks.
+pub fn is_due(paths: &Paths, state: &State) -> bool {
+    request::is_interrupted(paths) || !left_over(paths, state).is_empty()
 }
 
 /// Has the server started anew where something else runs than should.
@@ -176,10 +185,6 @@ pub fn restart_if_another_runs(records: Records) -> anyhow::Result<()> {
 
 fn entries(folder: &PathBuf) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
-}
-
-fn is_request(path: &std::path::Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("request."))
 }
 
 fn old_parts(inbox: &PathBuf) -> impl Iterator<Item = PathBuf> + use<> {

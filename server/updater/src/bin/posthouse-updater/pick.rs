@@ -12,7 +12,7 @@ use posthouse_updater::{Slot, State};
 use crate::failpoints::reach;
 use crate::paths::Paths;
 use crate::records::{LOCK_WAIT, Records, Transition};
-use crate::{control, files, request, say, slots};
+use crate::{control, files, inbox, say, slots};
 
 /// Length of the probe's secret, in bytes.
 const SECRET_LEN: usize = 32;
@@ -38,9 +38,9 @@ pub fn run(paths: &Paths) -> anyhow::Result<()> {
     }
     reach("start.secret");
     records.tell();
+    let is_due = records.is_writable() && inbox::is_due(paths, &records.kept.state);
     drop(records);
-    let interrupted = request::is_interrupted(paths);
-    for unit in [(is_trial, control::TRIAL), (interrupted, control::UPDATE)].map(|(is, unit)| is.then_some(unit)) {
+    for unit in [(is_trial, control::TRIAL), (is_due, control::UPDATE)].map(|(is, unit)| is.then_some(unit)) {
         if let Some(Err(error)) = unit.map(|unit| control::start(paths, unit)) {
             say(&format!("{error:#}"));
         }

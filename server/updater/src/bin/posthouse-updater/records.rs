@@ -139,6 +139,11 @@ impl Records {
         next.note(self.audit.last(), what, version, by, reason);
     }
 
+    /// Whether something can be changed.
+    pub fn is_writable(&self) -> bool {
+        self.lock.is_some()
+    }
+
     /// The newest events, the newest first.
     pub fn history(&self) -> Vec<HistoryEntry> {
         let missing = self.kept.events.iter().filter(|event| event.n > self.audit.last());

@@ -40,6 +40,11 @@ pub fn is_interrupted(paths: &Paths) -> bool {
     interrupted(paths).is_some()
 }
 
+/// Whether this is the copy of a request.
+pub fn is_copy(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX))
+}
+
 /// The next request: an interrupted one, or what stands in the inbox, which is taken from there.
 ///
 /// # Errors

@@ -143,11 +143,14 @@ fn give_up(paths: &Paths, trial: &Trial, reason: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// After a trial: nobody logs in as the probe, what is not needed goes, and what should run does.
+/// After a trial: nobody logs in as the probe, and what should run does. What is not needed goes.
 fn tidy(records: Records) -> anyhow::Result<()> {
     if records.kept.state.trial.is_none() {
         files::remove(&records.paths.secret())?;
-        if let Err(error) = slots::clean(&records.paths, &records.kept.state.needed()) {
+        // Where a request is being carried out already, that does it: nobody may take away what it unpacks.
+        if let Ok(_turn) = inbox::turn(&records.paths)
+            && let Err(error) = slots::clean(&records.paths, &records.kept.state.needed())
+        {
             say(&format!("cannot remove what is not needed: {error}"));
         }
     }
