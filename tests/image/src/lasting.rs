@@ -11,7 +11,7 @@ const KEPT: [(&str, &str, &str); 8] = [
     ("/var/lib/iwd", "700", "root"),
     ("/var/lib/posthouse", "700", "posthouse"),
     ("/var/lib/posthouse-ca", "700", "posthouse-ca"),
-    ("/var/lib/posthouse-updater", "700", "root"),
+    ("/var/lib/posthouse-updater", "711", "root"),
     ("/var/lib/systemd/random-seed", "600", "root"),
     ("/var/lib/systemd/network", "755", "systemd-network"),
     ("/var/lib/systemd/timesync/clock", "644", "systemd-timesync"),
@@ -158,7 +158,7 @@ mod tests {
             ("/dev/vda4 /var/lib/iwd", "tmpfs /var/lib/iwd"),
             ("kept=/var/lib/iwd 700", "kept=/var/lib/iwd 755"),
             ("kept=/var/lib/systemd/random-seed", "kept=/elsewhere"),
-            ("posthouse-updater 700 root", "posthouse-updater 700 posthouse"),
+            ("posthouse-updater 711 root", "posthouse-updater 711 posthouse"),
             ("log_kb=9000", "log_kb=99000"),
             ("rw,nosuid,", "rw,"),
         ] {

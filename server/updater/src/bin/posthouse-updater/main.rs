@@ -6,6 +6,7 @@
 
 mod audit;
 mod control;
+mod credentials;
 mod ended;
 mod failpoints;
 mod files;

@@ -36,6 +36,10 @@ pub struct Paths {
     #[arg(long, value_name = "PROGRAM", default_value = "/usr/bin/systemctl")]
     pub control: PathBuf,
 
+    /// The certificate of the box's authority, by which the probe knows the server; what else the file holds is not passed on
+    #[arg(long, value_name = "FILE", default_value = "/var/lib/posthouse-ca/authority.pem")]
+    pub authority: PathBuf,
+
     /// Where the probe leaves its verdict
     #[arg(long, value_name = "FILE", default_value = "/run/posthouse-probe/verdict")]
     pub verdict: PathBuf,
@@ -82,6 +86,11 @@ impl Paths {
     /// By which the probe logs in.
     pub fn secret(&self) -> PathBuf {
         self.run_dir.join("probe-secret")
+    }
+
+    /// By what the probe knows the server.
+    pub fn probe_authority(&self) -> PathBuf {
+        self.run_dir.join("authority")
     }
 
     /// Who the server runs as.

@@ -4,7 +4,7 @@
 //! end what came with the image. A start of what is tried is on the disk before the link leads there.
 
 use std::fs;
-use std::os::unix::fs::{OpenOptionsExt, chown, symlink};
+use std::os::unix::fs::symlink;
 
 use anyhow::Context;
 use posthouse_updater::{Slot, State};
@@ -12,10 +12,7 @@ use posthouse_updater::{Slot, State};
 use crate::failpoints::reach;
 use crate::paths::Paths;
 use crate::records::{LOCK_WAIT, Records, Transition};
-use crate::{control, files, inbox, say, slots};
-
-/// Length of the probe's secret, in bytes.
-const SECRET_LEN: usize = 32;
+use crate::{control, credentials, files, inbox, say, slots};
 
 /// Links what is to be started, and starts what watches it.
 ///
@@ -33,7 +30,7 @@ pub fn run(paths: &Paths) -> anyhow::Result<()> {
     link(paths, &slot).with_context(|| format!("cannot make the link {}", paths.link().display()))?;
     reach("start.linked");
     let is_trial = is_trial(&records.kept.state, &slot);
-    if let Err(error) = secret(paths, is_trial) {
+    if let Err(error) = credentials::renew(paths, is_trial) {
         records.trouble(format!("what is tried can't be probed: {error:#}"));
     }
     reach("start.secret");
@@ -48,9 +45,9 @@ pub fn run(paths: &Paths) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The folders of a new box.
+/// The folders of a new box. The server's user gets through to its own program, and sees nothing of the rest.
 pub fn prepare(paths: &Paths) {
-    for (folder, mode) in [(paths.slots(), 0o711), (paths.incoming(), 0o700)] {
+    for (folder, mode) in [(paths.state_dir.clone(), 0o711), (paths.slots(), 0o711), (paths.incoming(), 0o700)] {
         // Why it can't be made is told by whoever wants to use it.
         let _ = files::folder(&folder, mode);
     }
@@ -110,26 +107,4 @@ fn link(paths: &Paths, slot: &Slot) -> std::io::Result<()> {
     files::remove(&new)?;
     symlink(paths.program(slot), &new)?;
     fs::rename(&new, paths.link())
-}
-
-/// A new secret for each start of what is tried, by which the probe logs in; else none.
-fn secret(paths: &Paths, is_trial: bool) -> anyhow::Result<()> {
-    let path = paths.secret();
-    files::remove(&path)?;
-    if !is_trial {
-        return Ok(());
-    }
-    let mut bytes = [0; SECRET_LEN];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random bytes: {error}"))?;
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let new = path.with_extension("new");
-    files::remove(&new)?;
-    let file = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&new)?;
-    drop(file);
-    fs::write(&new, text)?;
-    let gid = paths.server()?.gid;
-    chown(&new, None, Some(gid.as_raw()))?;
-    fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o640))?;
-    fs::rename(&new, path)?;
-    Ok(())
 }

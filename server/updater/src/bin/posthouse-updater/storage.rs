@@ -12,6 +12,9 @@ use crate::paths::Paths;
 /// A card that does not sync a block within this time stalls.
 const SYNCS_WITHIN: Duration = Duration::from_secs(10);
 
+/// With less than this the data partition is full for whoever is not root, in bytes.
+const FREE_MIN: u64 = 4 << 20;
+
 /// What is written, in bytes.
 const PIECE_LEN: usize = 4096;
 
@@ -20,6 +23,9 @@ const PIECE_LEN: usize = 4096;
 /// # Errors
 /// Why that can't be done, for people.
 pub fn check(paths: &Paths) -> Result<(), String> {
+    if files::free(&paths.state_dir).is_ok_and(|free| free < FREE_MIN) {
+        return Err("the data partition is full".to_owned());
+    }
     let path = paths.incoming().join("block");
     let (tell, told) = mpsc::channel();
     // One that hangs is left behind: the kernel lets nobody end it.

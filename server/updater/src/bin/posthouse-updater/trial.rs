@@ -14,8 +14,8 @@ use crate::failpoints::reach;
 use crate::measure::Sample;
 use crate::paths::Paths;
 use crate::records::{LOCK_WAIT, Records, Transition};
-use crate::{control, ended, files, inbox, say, slots, storage};
-use probe::Probe;
+use crate::{control, credentials, ended, inbox, say, slots, storage};
+use probe::{Probe, Verdict};
 use watch::{Limits, Step, Watch};
 
 /// How often it is looked, at most.
@@ -75,7 +75,13 @@ pub fn run(paths: &Paths, options: &Options) -> anyhow::Result<()> {
     while is_going_on(paths, &trial) {
         if let Some(verdict) = probe.as_mut().and_then(Probe::verdict) {
             probe = None;
+            let is_inconclusive = matches!(verdict, Verdict::Inconclusive(_));
             watch.probed(Instant::now(), verdict);
+            // A server may say so without a reason: it counts where the card says the same.
+            if is_inconclusive && let Err(storage) = storage::check(paths) {
+                say(&format!("a probe says nothing: {storage}"));
+                watch.begin_again(Instant::now());
+            }
         }
         let unit = control::server(paths).unwrap_or_default();
         // Until the new one is started, the old one says nothing of it.
@@ -146,7 +152,7 @@ fn give_up(paths: &Paths, trial: &Trial, reason: &str) -> anyhow::Result<()> {
 /// After a trial: nobody logs in as the probe, and what should run does. What is not needed goes.
 fn tidy(records: Records) -> anyhow::Result<()> {
     if records.kept.state.trial.is_none() {
-        files::remove(&records.paths.secret())?;
+        credentials::remove(&records.paths)?;
         // Where a request is being carried out already, that does it: nobody may take away what it unpacks.
         if let Ok(_turn) = inbox::turn(&records.paths)
             && let Err(error) = slots::clean(&records.paths, &records.kept.state.needed())

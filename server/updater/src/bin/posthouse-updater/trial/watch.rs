@@ -97,10 +97,8 @@ impl Watch {
                 self.run.failures += 1;
                 self.run.failure = Some(reason);
             }
-            Verdict::Inconclusive(reason) => {
-                crate::say(&format!("a probe says nothing: {reason}"));
-                self.begin_again(now);
-            }
+            // Neither the one nor the other; but time goes on.
+            Verdict::Inconclusive(reason) => self.run.failure = Some(reason),
         }
         self.run.probed = Some(now);
     }
