@@ -258,7 +258,7 @@ fn whatever_step_is_the_last_one_the_box_comes_back() {
                     match std::panic::catch_unwind(|| try_place(place)) {
                         Ok(1) => {}
                         Ok(killed) => {
-                            failed.lock().expect("no panic here").push(format!("{place}: ended {killed} times"))
+                            failed.lock().expect("no panic here").push(format!("{place}: ended {killed} times"));
                         }
                         // It has said why.
                         Err(_) => failed.lock().expect("no panic here").push(place.clone()),

@@ -37,6 +37,7 @@ const TRIAL: [&str; 11] = [
 pub struct Rig {
     pub folder: PathBuf,
     pub world: World,
+    pub updater: PathBuf,
     /// Ends the first process that comes there.
     pub kill_at: Option<String>,
     pub killed: u32,
@@ -63,7 +64,8 @@ impl Rig {
     pub fn at(folder: &Path) -> Self {
         let mut world = World::new();
         world.root.test = false;
-        let rig = Self { folder: folder.to_owned(), world, kill_at: None, killed: 0, _temporary: None };
+        let updater = PathBuf::from(env!("CARGO_BIN_EXE_posthouse-updater"));
+        let rig = Self { folder: folder.to_owned(), world, updater, kill_at: None, killed: 0, _temporary: None };
         for folder in ["state", "inbox", "run", "probe"] {
             fs::create_dir_all(rig.path(folder)).expect("made");
         }
@@ -107,7 +109,7 @@ impl Rig {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_posthouse-updater"));
+        let mut command = Command::new(&self.updater);
         let user = User::from_uid(geteuid()).expect("users can be read").expect("this one is there");
         for (option, name) in [
             ("--state-dir", "state"),
@@ -153,6 +155,10 @@ impl Rig {
 
     pub fn trial(&mut self) -> Run {
         self.run(&TRIAL)
+    }
+
+    pub fn trial_command(&self) -> Command {
+        self.command(&TRIAL)
     }
 
     /// The server has crashed.

@@ -68,7 +68,10 @@ fn answer(paths: &Paths, request: &Request) -> anyhow::Result<()> {
         let refused = match &request.content {
             Ok(UpdateRequest::Install { .. }) => install(records, request),
             Ok(UpdateRequest::Rollback { by }) => go_back(records, request, by),
-            Err(error) => Err(anyhow!("{error:#}")),
+            Err(error) => {
+                drop(records);
+                Err(anyhow!("{error:#}"))
+            }
         };
         if let Err(error) = refused {
             refuse(paths, request, &format!("{error:#}"));

@@ -43,6 +43,12 @@ impl Sample {
         })
     }
 
+    /// Made up.
+    #[cfg(test)]
+    pub fn at(at: Instant, resident: u64, seconds: f64) -> Self {
+        Self { resident, seconds, at }
+    }
+
     /// Processor cores kept busy between an earlier moment and this one.
     pub fn cores_since(&self, earlier: &Self) -> f64 {
         let elapsed = self.at.duration_since(earlier.at).as_secs_f64();

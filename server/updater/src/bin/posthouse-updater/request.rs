@@ -60,11 +60,9 @@ pub fn take(paths: &Paths) -> anyhow::Result<Option<Request>> {
     // Another file is another request, even where it says the same.
     let which = format!("{} {} {} ", metadata.ino(), metadata.mtime(), metadata.mtime_nsec());
     let number = Sha256::of(&[which.as_bytes(), bytes].concat());
-    let kept = read.and_then(|bytes| Ok((keep(paths, number, &bytes).context("the request can't be kept")?, bytes)));
-    let request = match kept {
-        Ok((copy, bytes)) => Request { number, content: parse(&bytes), copy: Some(copy) },
-        Err(error) => Request { number, content: Err(error), copy: None },
-    };
+    // On a full disk it can't be kept. It is carried out all the same, for going back needs no space; a power cut then ends it.
+    let copy = read.as_deref().ok().and_then(|bytes| keep(paths, number, bytes).ok());
+    let request = Request { number, content: read.and_then(|bytes| parse(&bytes)), copy };
     reach("request.kept");
     // One that stays would start this program for ever.
     files::remove_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;

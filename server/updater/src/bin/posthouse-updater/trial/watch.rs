@@ -181,3 +181,6 @@ impl Run {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
