@@ -133,7 +133,7 @@ fn what_spins_is_given_up_and_what_is_busy_as_before_is_not() {
     let mut trial = Trial::ready();
     trial.cores = 1.0;
     let end = loop {
-        trial.cores = if trial.seconds % 15 == 0 { 0.2 } else { 1.0 };
+        trial.cores = if trial.seconds.is_multiple_of(15) { 0.2 } else { 1.0 };
         match trial.look() {
             Step::Wait => {}
             Step::Probe => trial.watch.probed(trial.now(), Verdict::Passed),
