@@ -232,6 +232,7 @@ fn damaged_records_let_the_factory_s_version_run_and_say_so() {
     assert!(rig.pick().is_success);
     assert_eq!(rig.starts(), FACTORY);
     let trouble = rig.status().trouble.expect("trouble");
+    assert_eq!((rig.asked(), rig.names("state/slots").len()), (vec![], 1), "nobody knows what is needed");
     assert!(trouble.contains("damaged") && trouble.contains("the server that came with the image runs"), "{trouble}");
     // Whom to trust is kept apart from that, so what this box had already is not taken again.
     rig.offer_release(2);

@@ -149,7 +149,7 @@ fn refuse(paths: &Paths, request: &Request, reason: &str) {
 /// that nobody goes on with.
 fn tidy(paths: &Paths) -> anyhow::Result<Records> {
     let records = Records::open(paths, LOCK_WAIT);
-    for path in left_over(paths, &records.kept.state).into_iter().chain(old_parts(&paths.inbox)) {
+    for path in left_over(&records).into_iter().chain(old_parts(&paths.inbox)) {
         files::remove_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
     }
     records.tell();
@@ -158,15 +158,16 @@ fn tidy(paths: &Paths) -> anyhow::Result<Records> {
 }
 
 /// What an interrupted program, or a trial that was given up, has left. Requests that were interrupted are not among it.
-fn left_over(paths: &Paths, state: &State) -> Vec<PathBuf> {
-    let needed: Vec<PathBuf> = state.needed().into_iter().map(|sha256| paths.slot(sha256)).collect();
-    let slots = entries(&paths.slots()).filter(|path| !needed.contains(path));
+fn left_over(records: &Records) -> Vec<PathBuf> {
+    let (paths, needed) = (&records.paths, records.kept.state.needed());
+    let needed: Vec<PathBuf> = needed.into_iter().map(|sha256| paths.slot(sha256)).collect();
+    let slots = entries(&paths.slots()).filter(|path| records.is_known && !needed.contains(path));
     entries(&paths.incoming()).filter(|path| !request::is_copy(path)).chain(slots).collect()
 }
 
 /// Whether there is something to be done for `inbox` although nobody asks.
-pub fn is_due(paths: &Paths, state: &State) -> bool {
-    request::is_interrupted(paths) || !left_over(paths, state).is_empty()
+pub fn is_due(records: &Records) -> bool {
+    records.is_writable() && (request::is_interrupted(&records.paths) || !left_over(records).is_empty())
 }
 
 /// Has the server started anew where something else runs than should.

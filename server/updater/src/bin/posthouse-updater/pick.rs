@@ -35,7 +35,7 @@ pub fn run(paths: &Paths) -> anyhow::Result<()> {
     }
     reach("start.secret");
     records.tell();
-    let is_due = records.is_writable() && inbox::is_due(paths, &records.kept.state);
+    let is_due = inbox::is_due(&records);
     drop(records);
     for unit in [(is_trial, control::TRIAL), (is_due, control::UPDATE)].map(|(is, unit)| is.then_some(unit)) {
         if let Some(Err(error)) = unit.map(|unit| control::start(paths, unit)) {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use posthouse_protocol::update::HistoryEntry;
-use posthouse_updater::{Ratchet, Record, SignedDocument, Slot, Trust, Verdict};
+use posthouse_updater::{Ratchet, Record, RecordError, SignedDocument, Slot, Trust, Verdict};
 
 use crate::audit::Audit;
 use crate::failpoints::reach;
@@ -34,6 +34,8 @@ pub struct Records {
     pub trust: Result<Trust, String>,
     /// Whether a request is being carried out.
     pub is_busy: bool,
+    /// Whether `kept` is what was kept. Where it is not, nobody knows which slots are needed.
+    pub is_known: bool,
     /// Nobody else changes them meanwhile.
     lock: Option<File>,
     state_record: Record<Kept>,
@@ -67,11 +69,15 @@ impl Records {
     /// Reads all of it.
     pub fn open(paths: &Paths, wait: Duration) -> Self {
         let mut troubles = Vec::new();
-        let lock = lock(&paths.state_dir.join("lock"), wait)
+        let mut lock = lock(&paths.state_dir.join("lock"), wait)
             .inspect_err(|error| troubles.push(format!("nothing can be installed: {error:#}")))
             .ok();
+        let mut is_known = true;
         let (state_record, kept) = Record::open(&paths.state_dir, "state").unwrap_or_else(|error| {
             troubles.push(format!("{error}; the server that came with the image runs"));
+            // What can't be read today may be read tomorrow: it is not written over.
+            lock = lock.take().filter(|_| matches!(error, RecordError::Damaged { .. }));
+            is_known = false;
             (Record::anew(&paths.state_dir, "state"), None)
         });
         let (trust_record, trust) = Record::open(&paths.state_dir, "trust").unwrap_or_else(|error| {
@@ -84,7 +90,7 @@ impl Records {
         let kept: Kept = kept.unwrap_or_default();
         let paths = paths.clone();
         let mut records =
-            Self { paths, kept, trust, is_busy: false, lock, state_record, trust_record, audit, troubles };
+            Self { paths, kept, trust, is_busy: false, is_known, lock, state_record, trust_record, audit, troubles };
         if records.lock.is_some() {
             records.settle(trust_before.as_ref());
         }
@@ -102,7 +108,7 @@ impl Records {
         let [before, recorded, audited, told] = transition.places();
         reach(before);
         self.state_record.write(&next)?;
-        self.kept = next;
+        (self.kept, self.is_known) = (next, true);
         reach(recorded);
         if transition == Transition::Confirm {
             self.move_ratchet();

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use posthouse_updater::Trial;
 
+use crate::control::ServerUnit;
 use crate::failpoints::reach;
 use crate::measure::Sample;
 use crate::paths::Paths;
@@ -71,7 +72,7 @@ pub fn run(paths: &Paths, options: &Options) -> anyhow::Result<()> {
         total: options.total_seconds,
     };
     let mut watch = Watch::new(limits, baseline, Instant::now());
-    let mut probe: Option<Probe> = None;
+    let (mut probe, mut unit) = (None::<Probe>, ServerUnit::default());
     while is_going_on(paths, &trial) {
         if let Some(verdict) = probe.as_mut().and_then(Probe::verdict) {
             probe = None;
@@ -83,11 +84,12 @@ pub fn run(paths: &Paths, options: &Options) -> anyhow::Result<()> {
                 watch.begin_again(Instant::now());
             }
         }
-        let unit = control::server(paths).unwrap_or_default();
+        // Where the service manager says nothing, the server is as it was.
+        unit = control::server(paths).unwrap_or(unit);
         // Until the new one is started, the old one says nothing of it.
-        let unit = if ended::ran(paths, &trial.slot) { unit } else { control::ServerUnit::default() };
-        let sample = unit.pid.and_then(Sample::of);
-        match watch.look(Instant::now(), unit, sample, probe.is_some()) {
+        let seen = if ended::ran(paths, &trial.slot) { unit } else { ServerUnit::default() };
+        let sample = seen.pid.and_then(Sample::of);
+        match watch.look(Instant::now(), seen, sample, probe.is_some()) {
             Step::Wait => {}
             Step::Probe => probe = Some(Probe::start(paths)),
             Step::Confirm => match confirm(paths, &trial) {
@@ -151,7 +153,7 @@ fn give_up(paths: &Paths, trial: &Trial, reason: &str) -> anyhow::Result<()> {
 
 /// After a trial: nobody logs in as the probe, and what should run does. What is not needed goes.
 fn tidy(records: Records) -> anyhow::Result<()> {
-    if records.kept.state.trial.is_none() {
+    if records.kept.state.trial.is_none() && records.is_known {
         credentials::remove(&records.paths)?;
         // Where a request is being carried out already, that does it: nobody may take away what it unpacks.
         if let Ok(_turn) = inbox::turn(&records.paths)

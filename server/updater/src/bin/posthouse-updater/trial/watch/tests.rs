@@ -1,3 +1,5 @@
+//! A trial on a made-up clock: how it ends, and when.
+
 use super::*;
 
 const LIMITS: Limits = Limits {
