@@ -24,8 +24,9 @@ use crate::shutdown::{self, ShutdownSender};
 use crate::status::Reporter;
 use crate::store::{FILE_NAME, Snapshot, Store, StoreError, StoreParts};
 use crate::tls::{self, Handshakes, Keyring};
+use crate::trial::{self, raise_when_confirmed};
 use crate::web::Web;
-use crate::{VERSION, admin, demo, logging, names, rescue, service, settings, trial};
+use crate::{VERSION, admin, demo, logging, names, rescue, service, settings};
 
 /// For how long people are shown why the store could not be opened, before it is tried again.
 const REFUSAL_SHOWN: Duration = Duration::from_secs(300);
@@ -79,9 +80,8 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     let receipts = tokio::spawn(router.clone().flush_receipts());
     let presence = tokio::spawn(router.clone().tell_presence());
     let uses = tokio::spawn(router.clone().note_uses());
-    if let Err(error) = router.admit_probe(secret).await {
-        tracing::warn!(%error, "the probe can't log in");
-    }
+    following.spawn(raise_when_confirmed(store.clone(), config.update_status.clone(), secret.is_some()));
+    let_probe_in(&router, secret).await;
     let (shutdown, stopping) = shutdown::channel();
     let admin = admin::bind(&config.admin_socket)?;
     let reach = Reach { router: router.clone(), certificates: tls.own.clone() };
@@ -127,6 +127,13 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
         task.abort();
     }
     stored(end)
+}
+
+/// The probe of a release on trial. One that can't come in fails the trial, and nothing else.
+async fn let_probe_in(router: &Router, secret: Option<String>) {
+    if let Err(error) = router.admit_probe(secret).await {
+        tracing::warn!(%error, "the probe can't log in");
+    }
 }
 
 /// Serves nothing but the reason why there is no chat, until somebody stops it.

@@ -10,21 +10,13 @@ use std::path::Path;
 use posthouse_protocol::Epoch;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError};
 
+use super::format::{MIN_READER, SCHEMA, SCHEMA_MIN};
 use super::tables::{META, Tables};
 use super::wal::{Log, Segment};
 use super::{StoreError, replay, reserved};
 
 /// The database's name in the data folder.
 pub const FILE_NAME: &str = "posthouse.redb";
-
-/// What this build writes.
-pub const SCHEMA: u64 = 2;
-
-/// The oldest schema that can still make sense of what this build writes.
-pub const MIN_READER: u64 = 2;
-
-/// The oldest schema that this build can read; nothing older was released.
-const SCHEMA_MIN: u64 = 2;
 
 /// Memory for pages: redb's own default of 1 GiB would starve a Pi with 2 GB.
 const CACHE_LEN: usize = 64 * 1024 * 1024;

@@ -18,6 +18,7 @@ mod committed;
 mod database;
 mod device_index;
 mod expiry;
+mod format;
 mod handoff;
 mod membership;
 mod overlay;
@@ -51,8 +52,9 @@ pub use command::{
     PreferencesSet, ProbeAdmit, Refusal, RetentionSet, Revoked, Step, Write,
 };
 pub use committed::Committed;
-pub use database::{FILE_NAME, MIN_READER, SCHEMA};
+pub use database::FILE_NAME;
 pub use device_index::{DeviceIndex, FoundDevice, SignedOut, TokenHash};
+pub use format::{MIN_READER, SCHEMA};
 pub use record::{Origin, Published, Recipients, cursor, gseq};
 pub use rows::AccountRow;
 pub use rows::GroupSettings;
@@ -338,6 +340,25 @@ impl Store {
         self.handoff.caught_up().await?;
         let database = Arc::clone(&self.database);
         let work = move || read(&Snapshot::new(&database)?);
+        tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Whether the release, once it is confirmed, has something to do after which those before it can't read the database.
+    ///
+    /// # Errors
+    /// `Database` when the file can't be read.
+    pub fn has_raises(&self) -> Result<bool, StoreError> {
+        format::has_raises(&self.database, format::RAISES)
+    }
+
+    /// Does that; for a release that is confirmed. Gives the oldest schema that can read the database from now on, if that is
+    /// another than before; it is durable then.
+    ///
+    /// # Errors
+    /// `Database` when the file can't be written; then nothing has changed.
+    pub async fn raise(&self) -> Result<Option<u64>, StoreError> {
+        let database = Arc::clone(&self.database);
+        let work = move || format::raise(&database, format::RAISES);
         tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Stopped)?
     }
 
