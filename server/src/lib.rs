@@ -1,7 +1,7 @@
 //! `posthoused`, the Posthouse server.
 //!
 //! A message's way: [`listener`] → [`connection`] → [`session`] → [`router`] → [`store`], and back
-//! through bounded channels. Imports go that way only. The edges (`admin`, `discovery`, `rescue`, `web`) read through
+//! through bounded channels. Imports go that way only. The edges (`admin`, `discovery`, `rescue`, `update`, `web`) read through
 //! the store and write through the router; nothing imports them but [`run`], which puts the parts
 //! together.
 
@@ -34,6 +34,7 @@ mod status;
 mod store;
 mod tls;
 mod trial;
+mod update;
 mod web;
 
 pub use run::run;

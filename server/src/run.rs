@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use posthouse_protocol::Fingerprint;
+use posthouse_protocol::appliance::Settings;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::admin::Reach;
@@ -17,14 +18,15 @@ use crate::claim::Claim;
 use crate::config::Config;
 use crate::discovery::{Announcement, Discovery};
 use crate::listener::{self, Entrance, Gate, Handler, House};
-use crate::names::NamesSender;
+use crate::names::{Names, NamesSender};
 use crate::router::Router;
 use crate::service::{Listeners, StopSignal};
-use crate::shutdown::{self, ShutdownSender};
+use crate::shutdown::{self, Shutdown, ShutdownSender};
 use crate::status::Reporter;
 use crate::store::{FILE_NAME, Snapshot, Store, StoreError, StoreParts};
 use crate::tls::{self, Handshakes, Keyring};
 use crate::trial::{self, raise_when_confirmed};
+use crate::update::{Updates, Wiring};
 use crate::web::Web;
 use crate::{VERSION, admin, demo, logging, names, rescue, service, settings};
 
@@ -74,7 +76,7 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     let secret = trial::secret(config.probe_secret.as_deref());
     let admission = Admission::new(Allowance { on_trial: secret.is_some(), ..config.allowance() });
     let router = Router::new(store.clone(), last_gseq);
-    let watch = tokio::spawn(admission.clone().watch());
+    let watching = tokio::spawn(admission.clone().watch());
     let fan_out = tokio::spawn(router.clone().fan_out(published));
     let signing_out = tokio::spawn(router.clone().close_signed_out(signed_out));
     let receipts = tokio::spawn(router.clone().flush_receipts());
@@ -89,21 +91,17 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     if config.demo {
         demo::add_accounts(&router, &addresses).await?;
     }
+    let updates = updates(config, &router, &settings, &stopping);
+    following.spawn(Arc::clone(&updates).keep());
     let claim = Claim::new(router.clone(), &settings, tls.trust.clone(), &config.data_dir);
-    // A box shows its code by other programs; a developer's server says it itself.
-    let telling = match &config.status_file {
-        Some(file) => {
-            let (file, data_dir, settings) = (file.clone(), config.data_dir.clone(), Arc::clone(&settings));
-            let (claim, router, names) = (claim.clone(), router.clone(), names.clone());
-            tokio::spawn(Reporter { file, data_dir, settings, claim, router, names }.keep())
-        }
-        None => tokio::spawn(claim.clone().invite(addresses.clone())),
-    };
+    let seen = (Arc::clone(&settings), names.clone(), addresses.clone());
+    let telling = tell_people(config, &router, &claim, &updates, seen);
     let clock_request = config.status_file.as_ref().map(|file| file.with_file_name(CLOCK_REQUEST));
     let house = House { router: router.clone(), names, plain_http: settings.plain_http };
     let (trust, secure_port) = (tls.trust.clone(), secure_addresses.first().map(SocketAddr::port));
     let web = Web { store: store.clone(), router, claim, settings, trust, secure_port, clock_request };
-    let doors = open(listeners, &tls.keyring, &Gate::new(Some(house), admission, web.handler(), stopping));
+    let gate = Gate::new(Some(house), admission, updates.handler(web.handler()), stopping);
+    let doors = open(listeners, &tls.keyring, &gate);
 
     let records = store.read(Snapshot::record_count).await?;
     tls.first_answer().await;
@@ -123,7 +121,7 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
         Some(end) => end,
         None => ended.await,
     };
-    for task in [watch, receipts, presence, uses, fan_out, signing_out, telling] {
+    for task in [watching, receipts, presence, uses, fan_out, signing_out, telling] {
         task.abort();
     }
     stored(end)
@@ -134,6 +132,33 @@ async fn let_probe_in(router: &Router, secret: Option<String>) {
     if let Err(error) = router.admit_probe(secret).await {
         tracing::warn!(%error, "the probe can't log in");
     }
+}
+
+/// Says what people should see who have no log-in. A box shows its code by other programs; a developer's server says it itself.
+fn tell_people(
+    config: &Config,
+    router: &Router,
+    claim: &Claim,
+    updates: &Arc<Updates>,
+    (settings, names, addresses): (Arc<Settings>, watch::Receiver<Names>, Vec<SocketAddr>),
+) -> JoinHandle<()> {
+    let Some(file) = config.status_file.clone() else { return tokio::spawn(claim.clone().invite(addresses)) };
+    let (data_dir, claim, router, updates) =
+        (config.data_dir.clone(), claim.clone(), router.clone(), Arc::clone(updates));
+    let notice = Box::new(move || updates.notice());
+    tokio::spawn(Reporter { file, data_dir, settings, claim, router, names, notice }.keep())
+}
+
+/// How this server is replaced by a newer one.
+fn updates(config: &Config, router: &Router, settings: &Settings, stopping: &Shutdown) -> Arc<Updates> {
+    Updates::new(Wiring {
+        router: router.clone(),
+        settings,
+        inbox: config.update_inbox.as_deref(),
+        status_file: config.update_status.clone(),
+        data_dir: &config.data_dir,
+        stopping: stopping.clone(),
+    })
 }
 
 /// Serves nothing but the reason why there is no chat, until somebody stops it.

@@ -37,6 +37,8 @@ pub struct Reporter {
     pub router: Router,
     /// Where the box is found.
     pub names: watch::Receiver<Names>,
+    /// What else those who look after the box should know.
+    pub notice: Box<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
 impl Reporter {
@@ -75,7 +77,7 @@ impl Reporter {
             clients: u32::try_from(self.router.session_count()).unwrap_or(u32::MAX),
             time_synchronised,
             free_bytes,
-            warnings: settings.problems.clone(),
+            warnings: settings.problems.iter().cloned().chain((self.notice)()).collect(),
         }
     }
 }

@@ -44,6 +44,8 @@ pub enum ErrorCode {
     Conflict,
     /// What lies behind this cursor is no longer kept: drop what you hold and `sync` from `"0"`.
     CursorExpired,
+    /// There is no room for it on the box's card.
+    StorageFull,
     /// This account or this address asks too often; the same request may succeed after `retry_after_ms`.
     RateLimited,
     /// The server is too busy; the same request may succeed later.

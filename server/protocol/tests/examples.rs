@@ -157,6 +157,7 @@ fn every_error_code_stands_in_the_table() {
         AlreadyExists,
         Conflict,
         CursorExpired,
+        StorageFull,
         RateLimited,
         Overloaded,
         Unavailable,

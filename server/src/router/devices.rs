@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use posthouse_protocol::{
     AccountId, AccountParams, AccountStatus, AccountsDevices, AccountsSignOut, DevicesList, DevicesListResult,
     DevicesRevoke, DevicesRevokeParams, Empty, ErrorBody, ErrorCode, Logout, PasswordChange, PasswordChangeParams,
-    Username,
+    Profile, Token, Username,
 };
 
 use super::call::{Answer, Caller, Change, Open, Outcome, Read, Wire};
-use super::{Inner, Router, invalid, probe, refused, store_failed};
+use super::{Inner, Router, invalid, probe, refused, secret, store_failed};
 use crate::admission::Visitor;
 use crate::store::{self, Committed, DevicesUsed, PasswordSet, Refusal, Revoked, StoreError};
 
@@ -90,6 +90,18 @@ impl Open for PasswordChange {
 }
 
 impl Router {
+    /// Whose device has this token, for edges that have no session.
+    ///
+    /// # Errors
+    /// `token_invalid`, or `account_disabled`.
+    pub async fn device_owner(&self, token: &Token) -> Result<Profile, ErrorBody> {
+        let invalid = || ErrorBody::new(ErrorCode::TokenInvalid, "this token is not valid: log in again");
+        let found = self.inner.store.devices().find(&secret::token_hash(token)).ok_or_else(invalid)?;
+        let row = self.inner.read(move |snapshot| snapshot.account(found.account.account_id)).await?;
+        let profile = row.ok_or_else(invalid)?.profile();
+        if profile.status == AccountStatus::Active { Ok(profile) } else { Err(refused(Refusal::AccountDisabled)) }
+    }
+
     /// Notes which devices are in use, until the store ends: one that stays connected must not expire, and no connection
     /// costs a write of its own.
     pub async fn note_uses(self) {

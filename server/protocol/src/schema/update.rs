@@ -85,8 +85,16 @@ fn bundle() -> Value {
         ("415", "Not `application/partial-upload`."),
         ("507", "There is no room for it."),
     ];
+    let name = json!({
+        "name": "sha256",
+        "in": "path",
+        "required": true,
+        "description": "SHA-256 of the bundle's file.",
+        "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    });
     let with = |summary: &str, reasons: &[(&str, &str)]| {
         json!({
+            "parameters": [name],
             "summary": format!("{summary} For the owner."),
             "security": [{"device": []}],
             "responses": answers(&so_far, reasons),
@@ -94,6 +102,7 @@ fn bundle() -> Value {
     };
     let mut patch = with("Adds what comes behind what is there; whole, it can be applied.", &reasons);
     patch["parameters"] = json!([
+        name,
         in_header("Upload-Offset", "Where the body belongs: how much is there."),
         in_header("Upload-Length", "Length of the whole bundle, in bytes."),
         in_header("Upload-Complete", "`?1` where the body ends the bundle, else `?0`."),
@@ -101,13 +110,6 @@ fn bundle() -> Value {
     patch["requestBody"] =
         json!({"required": true, "content": {"application/partial-upload": {"schema": {"type": "string"}}}});
     json!({
-        "parameters": [{
-            "name": "sha256",
-            "in": "path",
-            "required": true,
-            "description": "SHA-256 of the bundle's file.",
-            "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-        }],
         "head": with("How much of a bundle is there.", &[]),
         "patch": patch,
         "delete": with("Throws away what is there of a bundle.", &[]),
