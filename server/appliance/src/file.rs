@@ -12,7 +12,7 @@ use self::section::{Findings, Section};
 pub(crate) use self::values::{host_name, ssid, time_zone, wifi_country, wifi_password};
 use crate::problem::Problem;
 use crate::text::Text;
-use crate::wishes::{Addressing, Method, OVERWRITTEN, Tls, Wifi, Wishes};
+use crate::wishes::{Addressing, Method, OVERWRITTEN, Tls, Updates, Wifi, Wishes};
 
 /// Its name on the card.
 pub const NAME: &str = "posthouse.toml";
@@ -143,6 +143,7 @@ fn read_wishes(top: &mut Section<'_, '_, '_>) -> Wishes {
         network: top.section("network", addressing).filter(|network| *network != Addressing::default()),
         wifi: top.section("wifi", wifi),
         tls: top.section("tls", tls),
+        updates: top.section("updates", updates).filter(|updates| *updates != Updates::default()),
     };
     top.tell_unknown();
     wishes
@@ -150,6 +151,16 @@ fn read_wishes(top: &mut Section<'_, '_, '_>) -> Wishes {
 
 fn tls(section: &mut Section<'_, '_, '_>) -> Tls {
     Tls { plain_http: section.text("plain_http", values::plain_http), names: section.texts("names", values::dns_name) }
+}
+
+fn updates(section: &mut Section<'_, '_, '_>) -> Updates {
+    Updates {
+        url: section.text("url", values::update_url),
+        channel: section.text("channel", values::channel),
+        automatic: section.flag("automatic"),
+        window: section.text("window", values::window),
+        authority: section.text("authority", values::authority),
+    }
 }
 
 fn wifi(section: &mut Section<'_, '_, '_>) -> Wifi {

@@ -16,7 +16,7 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Context as _;
-use posthouse_protocol::appliance::Settings;
+use posthouse_protocol::appliance::{self, Settings};
 
 use self::card::CardFile;
 use self::kept::Kept;
@@ -36,8 +36,18 @@ const USER_DATA_KEYS: [&str; 2] = ["host_name", "time_zone"];
 /// See [`USER_DATA_KEYS`].
 const NETWORK_CONFIG_KEYS: [&str; 1] = ["wifi"];
 /// All keys.
-const KEYS: [&str; 9] =
-    ["host_name", "site_name", "time_zone", "language", "claim_code", "ntp_servers", "network", "wifi", "tls"];
+const KEYS: [&str; 10] = [
+    "host_name",
+    "site_name",
+    "time_zone",
+    "language",
+    "claim_code",
+    "ntp_servers",
+    "network",
+    "wifi",
+    "tls",
+    "updates",
+];
 
 /// What becomes of a boot.
 #[derive(Default)]
@@ -217,7 +227,15 @@ impl Boot {
 
     fn write_settings(&self, root: &Root) -> io::Result<()> {
         let wishes = self.wishes();
-        let tls = wishes.tls.unwrap_or_default();
+        let (tls, wanted) = (wishes.tls.unwrap_or_default(), wishes.updates.unwrap_or_default());
+        let default = appliance::Updates::default();
+        let updates = appliance::Updates {
+            url: wanted.url,
+            channel: wanted.channel.unwrap_or(default.channel),
+            automatic: wanted.automatic.unwrap_or(default.automatic),
+            window: wanted.window.unwrap_or(default.window),
+            authority: wanted.authority,
+        };
         let settings = Settings {
             host_name: wishes.host_name,
             site_name: wishes.site_name,
@@ -225,6 +243,7 @@ impl Boot {
             names: tls.names,
             claim_code: wishes.claim_code,
             plain_http: tls.plain_http.unwrap_or_default(),
+            updates,
             recover_owner: self.recover_owner,
             problems: self.problems.clone(),
         };

@@ -29,6 +29,13 @@ impl Wishes {
         let refused = tls.plain_http == Some(PlainHttp::Refused);
         tell("chat without TLS", refused.then(|| "refused".to_owned()));
         tell("further names", listed(&tls.names));
+        let updates = self.updates.clone().unwrap_or_default();
+        let when = |by_itself: bool| if by_itself { "installed by themselves" } else { "installed by hand only" };
+        tell("updates from", updates.url);
+        tell("updates of channel", updates.channel);
+        tell("updates are", updates.automatic.map(|by_itself| when(by_itself).to_owned()));
+        tell("updates are installed at", updates.window.map(|window| window.to_string()));
+        tell("own authority for updates", updates.authority.map(|_| "set".to_owned()));
         lines
     }
 }

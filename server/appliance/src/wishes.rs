@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use posthouse_protocol::appliance::{Language, PlainHttp};
+use posthouse_protocol::appliance::{Language, PlainHttp, Window};
 use serde::{Deserialize, Serialize};
 
 /// What `posthouse.toml` may hold. Whatever it leaves out is as it is without it.
@@ -35,6 +35,8 @@ pub struct Wishes {
     pub wifi: Option<Wifi>,
     /// How clients connect.
     pub tls: Option<Tls>,
+    /// Where updates come from.
+    pub updates: Option<Updates>,
 }
 
 /// How an interface comes to its addresses.
@@ -90,6 +92,29 @@ pub struct Tls {
     pub names: Vec<String>,
 }
 
+/// Where updates come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+#[serde(default)]
+pub struct Updates {
+    /// Where the box looks for updates by itself, https://…; without it, it does not.
+    #[cfg_attr(test, schemars(regex(pattern = "^https://[^ ]+$")))]
+    pub url: Option<String>,
+    /// Which updates are meant for it, by the name that those who sign them chose: lower case, digits, hyphens, dots.
+    #[cfg_attr(test, schemars(regex(pattern = "^[a-z0-9][a-z0-9.-]{0,31}$")))]
+    pub channel: Option<String>,
+    /// Whether updates from the URL are installed without anybody asking for it.
+    pub automatic: Option<bool>,
+    /// When they are, in the box's own time: 03:00-05:00.
+    #[cfg_attr(
+        test,
+        schemars(with = "Option<String>", regex(pattern = "^[0-2][0-9]:[0-5][0-9] ?- ?[0-2][0-9]:[0-5][0-9]$"))
+    )]
+    pub window: Option<Window>,
+    /// The certificate (PEM) of the authority that vouches for the URL, in place of the public ones: for a mirror of your own.
+    pub authority: Option<String>,
+}
+
 /// What overwrote a secret after use. It means: as before.
 pub(crate) const OVERWRITTEN: u8 = b'*';
 
@@ -112,6 +137,7 @@ impl Wishes {
             network: self.network.or(below.network),
             wifi: self.wifi.or(below.wifi),
             tls: self.tls.or(below.tls),
+            updates: self.updates.or(below.updates),
         }
     }
 
@@ -127,6 +153,7 @@ impl Wishes {
             "network" => self.network.clone_from(&earlier.network),
             "wifi" => self.wifi.clone_from(&earlier.wifi),
             "tls" => self.tls.clone_from(&earlier.tls),
+            "updates" => self.updates.clone_from(&earlier.updates),
             _ => {}
         }
     }

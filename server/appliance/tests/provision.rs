@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 use std::process::Command;
 
-use posthouse_protocol::appliance::{Language, PlainHttp, Settings};
+use posthouse_protocol::appliance::{Language, PlainHttp, Settings, Updates};
 use tempfile::TempDir;
 
 /// A box, switched off.
@@ -93,7 +93,8 @@ fn what_the_file_says_is_applied_and_its_secrets_are_taken_out() {
         format!(
             "\u{feff}host_name = \"Office\"\r\nsite_name = \"驿站\"\r\ntime_zone = \"Asia/Shanghai\"\r\nlanguage = \"zh\"\r\n\
              claim_code = \"7KQM-2X4P-WHZD\"\r\nntp_servers = \"192.168.1.1\"\r\n[network]\r\nmethod = \"static\"\r\n\
-             address = \"192.168.1.10/24\"\r\ngateway = \"192.168.1.1\"\r\n{WIFI}[tls]\r\nplain_http = \"refused\"\r\nnames = [\"a.example\"]\r\n"
+             address = \"192.168.1.10/24\"\r\ngateway = \"192.168.1.1\"\r\n{WIFI}[tls]\r\nplain_http = \"refused\"\r\nnames = [\"a.example\"]\r\n\
+             [updates]\r\nurl = \"https://u.example\"\r\nwindow = \"01:00-02:30\"\r\n"
         ),
     );
     let expected = Settings {
@@ -103,6 +104,11 @@ fn what_the_file_says_is_applied_and_its_secrets_are_taken_out() {
         names: vec!["a.example".to_owned()],
         claim_code: Some("7KQM-2X4P-WHZD".to_owned()),
         plain_http: PlainHttp::Refused,
+        updates: Updates {
+            url: Some("https://u.example".to_owned()),
+            window: "01:00-02:30".parse().expect("a window"),
+            ..Updates::default()
+        },
         recover_owner: false,
         problems: Vec::new(),
     };

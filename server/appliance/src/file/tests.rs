@@ -27,6 +27,16 @@ method = "dhcp"
 [tls]
 plain_http = "refused"
 names = ["Chat.Example.org"]
+[updates]
+url = "https://updates.example.org/posthouse"
+channel = "beta"
+automatic = false
+window = "22:30-01:00"
+authority = '''
+-----BEGIN CERTIFICATE-----
+AAAA
+-----END CERTIFICATE-----
+'''
 "#;
 
 fn problems(text: &str) -> Vec<String> {
@@ -58,6 +68,11 @@ fn every_setting_is_read() {
         assert_eq!((wifi.ssid.as_str(), wifi.country.as_deref(), wifi.hidden), ("驿站", Some("CN"), true));
         assert_eq!(wifi.password.as_deref(), Some("a \"quoted\" one"));
         assert_eq!(wishes.tls.expect("TLS").names, ["chat.example.org"]);
+        let updates = wishes.updates.expect("updates");
+        assert_eq!(updates.url.as_deref(), Some("https://updates.example.org/posthouse"));
+        assert_eq!((updates.channel.as_deref(), updates.automatic), (Some("beta"), Some(false)));
+        assert_eq!(updates.window, "22:30-01:00".parse().ok());
+        assert!(updates.authority.is_some_and(|pem| pem.starts_with("-----BEGIN") && pem.ends_with("-----")));
         let secrets: Vec<&[u8]> = reading.secrets.iter().map(|secret| &text.as_bytes()[secret.place.clone()]).collect();
         assert_eq!(secrets, [b"7KQM-2X4P-WHZD".as_slice(), br#"a \"quoted\" one"#]);
     }
@@ -92,6 +107,40 @@ fn every_mistake_is_told_with_its_line_and_hides_no_other() {
     );
     let broken: Vec<String> = read(text.as_bytes()).broken.into_iter().collect();
     assert_eq!(broken, ["language", "site_name", "time_zone", "tls", "wifi"]);
+}
+
+#[test]
+fn what_updates_can_not_be_is_told_in_a_line() {
+    for (text, expected) in [
+        (
+            "url = \"http://updates.example.org\"",
+            "the update URL \"http://updates.example.org\" has to be an address that begins with https://",
+        ),
+        ("url = \"https://\"", "the update URL \"https://\" has to be an address that begins with https://"),
+        ("url = \"https://a b\"", "the update URL \"https://a b\" has to be an address that begins with https://"),
+        (
+            "url = \"https://u@a.example\"",
+            "the update URL \"https://u@a.example\" has to be an address that begins with https://",
+        ),
+        (
+            "channel = \"../beta\"",
+            "the channel \"../beta\" may have letters a to z, digits, hyphens and dots, such as \"stable\"",
+        ),
+        (
+            "automatic = \"yes\"",
+            "automatic has to be true or false, without quotation marks; this is of the type string",
+        ),
+        ("window = \"3-5\"", "the window is two times of a day, such as \"03:00-05:00\", not \"3-5\""),
+        (
+            "authority = \"ca.pem\"",
+            "the authority is a certificate as PEM: the text from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE----- between ''' and '''",
+        ),
+        ("interval = 5", "there is no setting \"interval\" in [updates]"),
+    ] {
+        let text = format!("[updates]\n{text}\n");
+        assert_eq!(problem(&text), format!("posthouse.toml, line 2: {expected}"));
+        assert_eq!(read(text.as_bytes()).usable().updates, None);
+    }
 }
 
 #[test]

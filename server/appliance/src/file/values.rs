@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use posthouse_protocol::appliance::{Language, PlainHttp};
+use posthouse_protocol::appliance::{Language, PlainHttp, Window};
 
 use crate::wishes::{Method, is_overwritten};
 
@@ -25,6 +25,9 @@ const WIFI_COUNTRIES: &str = "\
     JO JP KE KH KN KP KR KW KY KZ LB LC LI LK LS LT LU LV MA MC MD ME MF MH MK MN MO MP MQ MR MT MU MV MW MX MY NA NG NI NL NO \
     NP NZ OM PA PE PF PG PH PK PL PM PR PT PW PY QA RE RO RS RU RW SA SE SG SI SK SM SN SR SV SX SY TC TD TG TH TN TR TT TW TZ \
     UA UG US UY UZ VA VC VE VI VN VU WF WS YE YT ZA ZW";
+
+/// Longest update URL, in bytes.
+const UPDATE_URL_LEN_MAX: usize = 512;
 
 type Read<T> = Result<T, String>;
 
@@ -98,6 +101,42 @@ pub fn plain_http(text: &str) -> Read<PlainHttp> {
         "refused" => Ok(PlainHttp::Refused),
         _ => Err(format!("plain_http is \"allowed\" or \"refused\", not {text:?}")),
     }
+}
+
+/// Where bundles lie below `CHANNEL/ARCH.phb`: no query, no user, and never in the open.
+pub fn update_url(text: &str) -> Read<String> {
+    let rest = text.strip_prefix("https://").unwrap_or_default();
+    let host = rest.split('/').next().unwrap_or_default();
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#@\\\"<>".contains(&byte));
+    if host.is_empty() || !is_plain || text.len() > UPDATE_URL_LEN_MAX {
+        return Err(format!("the update URL {text:?} has to be an address that begins with https://"));
+    }
+    Ok(text.to_owned())
+}
+
+pub fn channel(text: &str) -> Read<String> {
+    let is_sign = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte);
+    if text.len() > 32 || text.starts_with(['.', '-']) || !text.bytes().all(is_sign) {
+        return Err(format!(
+            "the channel {text:?} may have letters a to z, digits, hyphens and dots, such as \"stable\""
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+pub fn window(text: &str) -> Read<Window> {
+    text.parse().map_err(|_| format!("the window is two times of a day, such as \"03:00-05:00\", not {text:?}"))
+}
+
+/// Whether it can be used is found out by the server, which says so.
+pub fn authority(text: &str) -> Read<String> {
+    let (begin, end) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----");
+    if !text.contains(begin) || !text.contains(end) {
+        return Err(format!(
+            "the authority is a certificate as PEM: the text from {begin} to {end} between ''' and '''"
+        ));
+    }
+    Ok(text.trim().to_owned())
 }
 
 pub fn method(text: &str) -> Read<Method> {
