@@ -2,8 +2,8 @@
 //!
 //! [`Client`] speaks the protocol over a WebSocket or an event stream; [`Link`] keeps a session alive over as many
 //! connections as it takes; [`view::View`] is what a program shows of it; [`Login`] keeps a device's token between runs;
-//! [`claim`] makes somebody the owner of a new box; [`discover`] finds boxes on the local network; [`admin`] reaches the server's
-//! administration socket on the same machine. The `posthouse` command is built on it and on nothing else.
+//! [`claim`] makes somebody the owner of a new box; [`discover`] finds boxes on the local network; [`Updates`] has the server
+//! updated; [`admin`] reaches its administration socket on the same machine. The `posthouse` command is built on it and on nothing else.
 
 #![warn(missing_docs)]
 
@@ -20,6 +20,7 @@ mod own;
 mod server_url;
 mod socket;
 mod table;
+mod updates;
 pub mod view;
 
 pub use client::{Client, ClientError, Events};
@@ -29,6 +30,7 @@ pub use login::{Login, LoginError};
 pub use server_url::{ServerUrl, ServerUrlError};
 pub use socket::{Transport, fingerprint_of};
 pub use table::{TableError, TablePart, read_table};
+pub use updates::{Held, Piece, Updates};
 
 use std::time::UNIX_EPOCH;
 

@@ -14,6 +14,7 @@ mod release;
 mod site;
 mod target;
 mod trust;
+mod update;
 #[cfg(unix)]
 mod user;
 mod words;
@@ -179,6 +180,9 @@ enum Command {
     /// Look at the files that set up a new box, before its card goes into it
     #[command(subcommand)]
     Provision(provision::ProvisionCommand),
+    /// Update the server, as its owner
+    #[command(subcommand)]
+    Update(update::UpdateCommand),
     /// Make and sign updates of the server, on the machine of whoever releases them
     #[command(subcommand)]
     Release(release::ReleaseCommand),
@@ -232,6 +236,7 @@ async fn run_connected(command: Command, transport: Transport, output: Output) -
         Command::Devices { command } => device::devices(command, transport, output).await,
         Command::Discover { wait } => discover::run(Duration::from_secs(wait), output).await,
         Command::Logout => device::log_out(transport).await,
+        Command::Update(command) => update::run(command, output).await,
         Command::Passwd { server, password_stdin, name } => {
             device::change_password(server, name, password_stdin, transport).await
         }
