@@ -168,6 +168,16 @@ const ROUTES: &[(&str, &str, [u16; 5])] = &[
     ("POST", "/claim", [400, 403, 400, 400, 400]),
     ("POST", "/api/v1/login", [400, 403, 400, 400, 403]),
     ("POST", "/api/v1/logout", [200, 403, 200, 200, 403]),
+    // For tokens of devices, which none of these have; updates.rs says who gets what.
+    ("GET", "/api/v1/update", [401, 401, 401, 401, 403]),
+    ("GET", "/api/v1/update/history", [401, 401, 401, 401, 403]),
+    ("POST", "/api/v1/update/check", [401, 403, 401, 401, 403]),
+    ("POST", "/api/v1/update/apply", [401, 403, 401, 401, 403]),
+    ("POST", "/api/v1/update/rollback", [401, 403, 401, 401, 403]),
+    ("POST", "/api/v1/update/postpone", [401, 403, 401, 401, 403]),
+    ("HEAD", "/api/v1/update/bundles/{sha256}", [401, 401, 401, 401, 403]),
+    ("PATCH", "/api/v1/update/bundles/{sha256}", [401, 403, 401, 401, 403]),
+    ("DELETE", "/api/v1/update/bundles/{sha256}", [401, 403, 401, 401, 403]),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,5 +35,6 @@ mod slow_consumer;
 mod tls;
 mod trial;
 mod trust;
+mod updates;
 mod web_edges;
 mod websocket_abuse;
