@@ -165,15 +165,28 @@ impl BootPartition {
         self.read("", 0).map(drop)
     }
 
+    /// The names of the files in its top folder.
+    ///
+    /// # Errors
+    /// The partition can't be read.
+    pub fn names(&self) -> Result<Vec<String>, BootError> {
+        let (system, _) = self.system()?;
+        let mut names = Vec::new();
+        for entry in system.root_dir().iter() {
+            let entry = entry.map_err(BootError::Unreadable)?;
+            if entry.is_file() {
+                names.push(entry.file_name());
+            }
+        }
+        Ok(names)
+    }
+
     /// A file of its top folder, whatever the case of its name; nothing where there is none.
     ///
     /// # Errors
     /// The partition can't be read, or the file has more than `len_max` bytes.
     pub fn read(&self, name: &str, len_max: u64) -> Result<Option<Found>, BootError> {
-        let device = File::open(&self.path).map_err(|source| BootError::Open { path: self.path.clone(), source })?;
-        let last_read = Rc::new(Cell::new(0));
-        let disk = Disk { device, position: 0, reads_left: READS_MAX, last_read: Rc::clone(&last_read) };
-        let system = FileSystem::new(disk, FsOptions::new()).map_err(BootError::Unreadable)?;
+        let (system, last_read) = self.system()?;
         for entry in system.root_dir().iter() {
             let entry = entry.map_err(BootError::Unreadable)?;
             if !entry.is_file() || !entry.file_name().eq_ignore_ascii_case(name) {
@@ -191,6 +204,14 @@ impl BootPartition {
             return Ok(Some(Found { bytes, stamp, places }));
         }
         Ok(None)
+    }
+
+    /// Its file system, and where the device was read last.
+    fn system(&self) -> Result<(FileSystem<Disk>, Rc<Cell<u64>>), BootError> {
+        let device = File::open(&self.path).map_err(|source| BootError::Open { path: self.path.clone(), source })?;
+        let last_read = Rc::new(Cell::new(0));
+        let disk = Disk { device, position: 0, reads_left: READS_MAX, last_read: Rc::clone(&last_read) };
+        Ok((FileSystem::new(disk, FsOptions::new()).map_err(BootError::Unreadable)?, last_read))
     }
 
     /// Writes `bytes` over the beginning of a file and blanks over the rest of it, which ends with a line's end. The file keeps its

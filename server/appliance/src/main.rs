@@ -1,6 +1,7 @@
 //! `posthouse-box`: the box's own chores, each a subcommand that a systemd unit runs. Without network, and as root but for the clock.
 
 mod clock;
+mod offer;
 mod watch;
 
 use std::io::{self, Write as _};
@@ -21,6 +22,8 @@ struct Arguments {
 enum Command {
     /// Sets the clock by what the owner's device said when it claimed the box, where no time server has.
     Clock(clock::Options),
+    /// Offers the updater a bundle that lies on a USB stick or on the card.
+    Offer(offer::Options),
     /// Applies what the files on the card say.
     Provision,
     /// Follows the card's request for a factory reset, where there is one. Before the data partition is looked at.
@@ -40,6 +43,7 @@ const SHOWN_LEN_MAX: u64 = 1 << 20;
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Clock(options) => clock::run(&options),
+        Command::Offer(options) => offer::run(&options),
         Command::Provision => provision::run(),
         Command::Reset => provision::reset::run(),
         Command::Show { name } => show(&name),
