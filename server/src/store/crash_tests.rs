@@ -97,8 +97,8 @@ fn index(offset: u64) -> usize {
 }
 
 impl Storage for SimulatedFile {
-    fn read(&self) -> std::io::Result<Vec<u8>> {
-        Ok(self.disk.lock().0[self.file].clone())
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
+        StorageBackend::read(self, offset, bytes)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<()> {

@@ -40,8 +40,8 @@ impl Fused {
 }
 
 impl Storage for Fused {
-    fn read(&self) -> std::io::Result<Vec<u8>> {
-        Storage::read(&self.file)
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
+        self.file.read_at(bytes, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<()> {

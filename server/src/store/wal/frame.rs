@@ -55,7 +55,7 @@ pub fn encode(buffer: &mut Vec<u8>, epoch: Epoch, number: u64, payload: &[u8]) {
 }
 
 /// How many bytes a frame with this payload takes.
-pub fn encoded_len(payload_len: usize) -> usize {
+pub const fn encoded_len(payload_len: usize) -> usize {
     (HEADER_LEN + payload_len).next_multiple_of(BLOCK_LEN)
 }
 

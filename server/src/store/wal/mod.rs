@@ -22,6 +22,12 @@ pub use segment::{Segment, Storage, create};
 /// Number of segments.
 pub const SEGMENTS: usize = 2;
 
+/// Longest frame, with its header and padding.
+const FRAME_LEN_MAX: usize = frame::encoded_len(PAYLOAD_LEN_MAX);
+
+/// How much of a segment is read at once.
+const WINDOW_LEN: usize = 2 * FRAME_LEN_MAX;
+
 /// Why the log can't be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -75,8 +81,8 @@ impl<S: Storage> Log<S> {
     pub fn open(segments: [S; SEGMENTS], epoch: Epoch, applied: u64) -> Result<(Self, Vec<Frame>), LogError> {
         let mut frames = Vec::new();
         for storage in &segments {
-            let bytes = storage.read().map_err(|source| LogError::Io { what: "read", source })?;
-            collect(&bytes, epoch, applied, &mut frames);
+            let found = collect(storage, epoch, applied, &mut frames);
+            found.map_err(|source| LogError::Io { what: "read", source })?;
         }
         frames.sort_by_key(|frame| frame.number);
         let mut expected = applied + 1;
@@ -163,20 +169,31 @@ pub fn holds_frames(bytes: &[u8]) -> bool {
     bytes.chunks(BLOCK_LEN).any(|block| block.starts_with(frame::MAGIC))
 }
 
-/// Finds all whole frames after `applied` in a segment, wherever they begin.
-fn collect(bytes: &[u8], epoch: Epoch, applied: u64, frames: &mut Vec<Frame>) {
-    let mut at = 0;
-    while at < bytes.len() {
-        match frame::decode(&bytes[at..], epoch) {
+/// Finds all whole frames after `applied` in a segment, wherever they begin. It is read by windows: an allocator may keep what it
+/// once gave out, and whole segments would be more than the server needs from then on.
+fn collect<S: Storage>(storage: &S, epoch: Epoch, applied: u64, frames: &mut Vec<Frame>) -> std::io::Result<()> {
+    let len = storage.len();
+    let mut window = Vec::new();
+    let (mut begin, mut at) = (0, 0);
+    while at < len {
+        // The longest frame lies in it whole, unless the segment ends before.
+        if begin + (window.len() as u64) < len.min(at + FRAME_LEN_MAX as u64) {
+            begin = at;
+            window.resize(usize::try_from(len - at).unwrap_or(usize::MAX).min(WINDOW_LEN), 0);
+            storage.read_at(&mut window, at)?;
+        }
+        let rest = usize::try_from(at - begin).map_err(std::io::Error::other)?;
+        match frame::decode(&window[rest..], epoch) {
             Some(frame) => {
-                at += frame::encoded_len(frame.payload.len());
+                at += frame::encoded_len(frame.payload.len()) as u64;
                 if frame.number > applied {
                     frames.push(frame);
                 }
             }
-            None => at += BLOCK_LEN,
+            None => at += BLOCK_LEN as u64,
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::path::Path;
 
 /// What the log needs of a file. The crash tests have another one, which forgets what was not synced.
 pub trait Storage: Send {
-    /// Everything in it.
-    fn read(&self) -> std::io::Result<Vec<u8>>;
+    /// Fills `bytes` from `offset` on, within its length.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> std::io::Result<()>;
     /// Puts `bytes` at `offset`, within its length.
     fn write_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<()>;
     /// Returns when everything written is on the disk.
@@ -34,10 +34,8 @@ impl Segment {
 }
 
 impl Storage for Segment {
-    fn read(&self) -> std::io::Result<Vec<u8>> {
-        let mut bytes = vec![0; usize::try_from(self.len).map_err(std::io::Error::other)?];
-        self.file.read_exact_at(&mut bytes, 0)?;
-        Ok(bytes)
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
+        self.file.read_exact_at(bytes, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<()> {

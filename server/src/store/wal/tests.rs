@@ -32,8 +32,10 @@ impl Memory {
 }
 
 impl Storage for Memory {
-    fn read(&self) -> std::io::Result<Vec<u8>> {
-        Ok(self.state.lock().expect("no panic holds it").0.clone())
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
+        let at = usize::try_from(offset).expect("small");
+        bytes.copy_from_slice(&self.state.lock().expect("no panic holds it").0[at..at + bytes.len()]);
+        Ok(())
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> std::io::Result<()> {
@@ -80,6 +82,27 @@ fn what_was_appended_is_read_again_in_order_across_segments() {
     assert_eq!(open(&files, 0).expect("opens").1, (1..=12).collect::<Vec<_>>());
     assert_eq!(open(&files, 5).expect("opens").1, (6..=12).collect::<Vec<_>>());
     assert_eq!(open(&files, 12).expect("opens").1, Vec::<u64>::new());
+}
+
+#[test]
+fn frames_of_every_length_are_found_wherever_the_windows_end_that_a_segment_is_read_by() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let paths = [0, 1].map(|i| folder.path().join(i.to_string()));
+    paths.iter().for_each(|path| create(path, 3 * WINDOW_LEN as u64).expect("made"));
+    let open = || Log::open(paths.each_ref().map(|path| Segment::open(path).expect("opens")), EPOCH, 0).expect("whole");
+    let mut log = open().0;
+    log.restart();
+    let lengths = [1, PAYLOAD_LEN_MAX, 3 * BLOCK_LEN, PAYLOAD_LEN_MAX / 3];
+    let written = lengths.iter().cycle().map_while(|&len| {
+        log.has_room(len).then(|| {
+            log.append(&vec![b'x'; len]).expect("appended");
+            len
+        })
+    });
+    let written: Vec<usize> = written.collect();
+    let read: Vec<usize> = open().1.iter().map(|frame| frame.payload.len()).collect();
+    assert!(written.len() > 20, "the log was full after {} frames", written.len());
+    assert_eq!(read, written);
 }
 
 #[test]
