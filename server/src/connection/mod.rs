@@ -47,16 +47,17 @@ pub struct Opening {
 }
 
 /// Serves one client by WebSocket until it or the server goes.
-pub async fn serve_websocket<S>(
+pub fn serve_websocket<S>(
     stream: WebSocketStream<S>,
     opening: Opening,
     visitor: Arc<Visitor>,
     router: Router,
     stopping: Shutdown,
-) where
+) -> impl Future<Output = ()> + Send
+where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
-    serve(WebSocket::new(stream), opening, visitor, router, stopping).await;
+    serve(WebSocket::new(stream), opening, visitor, router, stopping)
 }
 
 /// Opens an event stream: its body, and what serves the client behind it until it or the server goes.
@@ -71,13 +72,14 @@ pub fn serve_events(
     (body, serve(stream, opening, visitor, router, stopping))
 }
 
-async fn serve<T: Transport>(
+/// Not an async function: that would keep its arguments beside what is made of them, for as long as the connection lasts.
+fn serve<T: Transport>(
     transport: T,
     opening: Opening,
     visitor: Arc<Visitor>,
     router: Router,
     mut stopping: Shutdown,
-) {
+) -> impl Future<Output = ()> + Send {
     let (sender, outbox) = outbox();
     let Opening { resume, cookie, closed_to_others } = opening;
     let origin = router.next_origin();
@@ -87,7 +89,7 @@ async fn serve<T: Transport>(
     let mut connection = Connection {
         transport,
         session: Session::new(arrived).with_patience(arrived, visitor.patience()),
-        router: router.clone(),
+        router,
         wire,
         visitor,
         outbox,
@@ -95,15 +97,17 @@ async fn serve<T: Transport>(
         silence: Duration::ZERO,
         has_asked: false,
     };
-    let ended = connection.run(&mut stopping).await;
-    // Also where `connect` was still under way: it may have come half way.
-    router.disconnect(origin);
-    let lossy_dropped = connection.outbox.lossy_dropped();
-    if lossy_dropped > 0 {
-        tracing::debug!(lossy_dropped, "a connection was too slow for all of its lossy events");
-    }
-    if let Err(Ended::Close(code, reason)) = ended {
-        connection.transport.close(code, reason).await;
+    async move {
+        let ended = connection.run(&mut stopping).await;
+        // Also where `connect` was still under way: it may have come half way.
+        connection.router.disconnect(connection.wire.origin);
+        let lossy_dropped = connection.outbox.lossy_dropped();
+        if lossy_dropped > 0 {
+            tracing::debug!(lossy_dropped, "a connection was too slow for all of its lossy events");
+        }
+        if let Err(Ended::Close(code, reason)) = ended {
+            Box::pin(connection.transport.close(code, reason)).await;
+        }
     }
 }
 
@@ -167,7 +171,7 @@ impl<T: Transport> Connection<T> {
                     }
                     alarm.as_mut().reset(self.alarm(ping_due));
                 }
-                Turn::Stop => return self.on_stop().await,
+                Turn::Stop => return Box::pin(self.on_stop()).await,
             }
         }
     }

@@ -136,35 +136,51 @@ async fn serve_stream(stream: TcpStream, entrance: Entrance, visitor: Visitor, g
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let Ok(at) = stream.local_addr() else { return };
-    let handshakes = match entrance {
-        Entrance::Plain => return converse(stream, Carrier::Plain, at.ip(), visitor, gate).await,
-        Entrance::Secure(handshakes) => handshakes,
-    };
-    let mut stopping = gate.stopping.clone();
-    let accepted = tokio::select! {
-        accepted = Box::pin(handshakes.accept(stream)) => accepted,
-        () = stopping.requested() => return,
-    };
-    match accepted {
-        Ok(stream) => converse(stream, Carrier::Secure, at.ip(), visitor, gate).await,
-        // Its visitor leaves without having been served: the address pays for it.
-        Err(error) => tracing::debug!(%error, "a client did not get in"),
+    let Ok(at) = stream.local_addr().map(|at| at.ip()) else { return };
+    match entrance {
+        Entrance::Plain => converse(stream, Carrier::Plain, at, visitor, gate).await,
+        Entrance::Secure(handshakes) => {
+            // Boxed, as in `converse`: what a handshake takes is gone after it.
+            let Some(conversation) = Box::pin(secure(stream, handshakes, at, visitor, gate)).await else { return };
+            conversation.await;
+        }
     }
 }
 
-/// HTTP first and, where a WebSocket came out of it, its session, over whatever carries the bytes. Each is boxed, so that a
-/// session that is idle for hours keeps none of the memory that its opening took.
-async fn converse<S>(stream: S, carrier: Carrier, at: IpAddr, visitor: Visitor, gate: Gate)
+/// The handshake, and after it what `converse` makes.
+async fn secure(
+    stream: TcpStream,
+    handshakes: Handshakes,
+    at: IpAddr,
+    visitor: Visitor,
+    gate: Gate,
+) -> Option<impl Future<Output = ()> + Send> {
+    let mut stopping = gate.stopping.clone();
+    let accepted = tokio::select! {
+        accepted = handshakes.accept(stream) => accepted,
+        () = stopping.requested() => return None,
+    };
+    // Its visitor leaves without having been served: the address pays for it.
+    let stream = accepted.inspect_err(|error| tracing::debug!(%error, "a client did not get in")).ok()?;
+    Some(converse(stream, Carrier::Secure, at, visitor, gate))
+}
+
+/// HTTP first and, where a WebSocket came out of it, its session, over whatever carries the bytes. Each is boxed, and nothing else
+/// is held while a session goes on: one that is idle for hours keeps none of the memory that its opening took. (Not an async
+/// function, which would keep its arguments.)
+fn converse<S>(stream: S, carrier: Carrier, at: IpAddr, visitor: Visitor, gate: Gate) -> impl Future<Output = ()> + Send
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let stopping = gate.stopping.clone();
-    let Some((upgraded, visitor)) = Box::pin(speak_http(stream, carrier, at, visitor, gate)).await else { return };
-    let (websocket, opening, router) = upgraded;
-    match websocket.await {
-        Ok(stream) => Box::pin(connection::serve_websocket(stream, opening, visitor, router, stopping)).await,
-        Err(error) => tracing::debug!(%error, "an upgrade failed"),
+    let http = Box::pin(speak_http(stream, carrier, at, visitor, gate));
+    async move {
+        let Some(((websocket, opening, router), visitor)) = http.await else { return };
+        let session = match websocket.await {
+            Ok(stream) => Box::pin(connection::serve_websocket(stream, opening, visitor, router, stopping)),
+            Err(error) => return tracing::debug!(%error, "an upgrade failed"),
+        };
+        session.await;
     }
 }
 
