@@ -89,6 +89,12 @@ impl Host {
         host
     }
 
+    /// The one that this program is in, by a name.
+    pub fn here(name: &str) -> Self {
+        ip(&format!("netns attach {name} {}", std::process::id()));
+        Self { name: name.to_owned() }
+    }
+
     /// A command that runs in it.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new("ip");

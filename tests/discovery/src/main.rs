@@ -4,18 +4,14 @@
 //! The real server runs in each box. Everything that is made here (namespaces, bridges, processes) lies in the namespaces that
 //! `tests/discovery/run` starts this program in, and ends with them. Each scenario prints its figures.
 
-mod lan;
-mod peers;
-mod query;
 mod scenarios;
 mod server;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Context;
-
+use posthouse_discovery_tests::{lan, peers, prepare, query};
 use scenarios::{ALL, Scenario};
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -43,14 +39,4 @@ fn passes(scenario: &Scenario) -> bool {
         Err(_) => println!("discovery: FAILED {} ({seconds:.1} s)", scenario.name),
     }
     result.is_ok()
-}
-
-/// What `ip netns` and Avahi write lies in memory and is nobody else's.
-fn prepare() -> anyhow::Result<()> {
-    for words in ["mount -t tmpfs tmpfs /run", "mkdir /run/netns", "ip link set lo up"] {
-        let mut words = words.split(' ');
-        let status = Command::new(words.next().unwrap_or_default()).args(words).status().context("preparing /run")?;
-        anyhow::ensure!(status.success(), "/run could not be prepared: it takes root or user namespaces");
-    }
-    Ok(())
 }
