@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, ToSocketAddrs as _};
 use std::time::Duration;
 
-use mdns_sd::{IfKind, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent};
+use mdns_sd::{HostnameResolutionEvent, IfKind, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent};
 use posthouse_protocol::{DISCOVERY_SERVICE, WEBSOCKET_PATH};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -72,6 +72,28 @@ pub async fn boxes(patience: Duration) -> Result<Vec<FoundBox>, DiscoverError> {
     let mut boxes: Vec<FoundBox> = found.into_values().collect();
     boxes.sort_by(|a, b| (&a.name, &a.identity).cmp(&(&b.name, &b.identity)));
     Ok(boxes)
+}
+
+/// Where a name that ends in `.local` is, as the network says; nothing where nobody answers to it.
+pub(crate) async fn addresses_of(name: &str, port: u16) -> Option<Vec<SocketAddr>> {
+    let daemon = ServiceDaemon::new().ok()?;
+    let patience_ms = u64::try_from(PATIENCE.as_millis()).ok();
+    let answers = daemon.resolve_hostname(&format!("{}.", name.trim_end_matches('.')), patience_ms).ok()?;
+    let mut found: Vec<SocketAddr> = Vec::new();
+    while let Ok(Ok(event)) = timeout(PATIENCE, answers.recv_async()).await {
+        match event {
+            HostnameResolutionEvent::AddressesFound(_, addresses) => {
+                found.extend(addresses.iter().map(|one| address(one, port)));
+                break;
+            }
+            HostnameResolutionEvent::SearchTimeout(_) | HostnameResolutionEvent::SearchStopped(_) => break,
+            _ => {}
+        }
+    }
+    // It has nothing to withdraw, and nobody waits for its end.
+    let _ = daemon.shutdown();
+    found.sort_by_key(|address| (rank(address), *address));
+    (!found.is_empty()).then_some(found)
 }
 
 impl FoundBox {

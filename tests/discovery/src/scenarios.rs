@@ -267,6 +267,16 @@ fn client() -> String {
     // The box belongs to nobody yet, and says so itself.
     let refused = log_in();
     assert!(refused.contains(&format!("found {NAME} ({url}")) && refused.contains("posthouse claim"), "{refused}");
+    // This system has nobody to ask for names.
+    let by_name = run(&["login", "--password-stdin", "--server", &format!("http://{NAME}:{PORT}"), "anna"]);
+    let by_name = String::from_utf8_lossy(&by_name.stderr).into_owned();
+    assert!(by_name.contains("posthouse claim"), "{by_name}");
+    let nobody = run(&["login", "--password-stdin", "--server", &format!("http://nobody.local:{PORT}"), "anna"]);
+    let nobody = String::from_utf8_lossy(&nobody.stderr).into_owned();
+    assert!(
+        nobody.contains("nobody on this network is called nobody.local") && nobody.lines().count() == 1,
+        "{nobody}"
+    );
 
     let second_home = Host::new("box2");
     let second_door = street.lan.plug(&second_home, Versions::Both);

@@ -1,16 +1,17 @@
 //! Opens a stream of bytes to a server, plain or secure.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use posthouse_protocol::Fingerprint;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
 use super::CONNECT_TIMEOUT;
 use super::verifier::Trust;
-use crate::ServerUrl;
+use crate::{ServerUrl, discover};
 
 /// Whatever carries the bytes.
 pub trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -40,10 +41,23 @@ pub async fn fingerprint_of(server: &ServerUrl) -> Result<Fingerprint, String> {
 }
 
 async fn connect(server: &ServerUrl) -> Result<TcpStream, String> {
-    let stream = TcpStream::connect((server.host(), server.port())).await.map_err(|error| error.to_string())?;
+    let addresses = addresses(server.host(), server.port()).await?;
+    let stream = TcpStream::connect(&addresses[..]).await.map_err(|error| error.to_string())?;
     // Frames are small and each is to leave at once: no Nagle.
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
     Ok(stream)
+}
+
+/// Where a host is. Many systems don't ask the network for names that end in `.local`, so that this asks, too.
+async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+    if !host.trim_end_matches('.').to_ascii_lowercase().ends_with(".local") {
+        return Ok(lookup_host((host, port)).await.map_err(|error| error.to_string())?.collect());
+    }
+    tokio::select! {
+        Ok(found) = lookup_host((host, port)) => Ok(found.collect()),
+        Some(found) = discover::addresses_of(host, port) => Ok(found),
+        else => Err(format!("nobody on this network is called {host}")),
+    }
 }
 
 async fn secure(server: &ServerUrl, stream: TcpStream, trust: &Trust) -> Result<impl Bytes + use<>, String> {
