@@ -27,7 +27,7 @@ test: # runs every test that needs no image, installing what it needs
 	@tests/run
 
 test-image: # boots the image in QEMU and tests it from outside; builds it if it is not there (MACHINE=)
-	@$(install) boot
+	@$(install) boot $(if $(filter-out 0,$(LONG)),test)
 	@tests/image/run
 
 test-long: # runs what takes hours: more seeds and cycles, 20 power cuts, bad cards, a Pi 4B's machine, two builds

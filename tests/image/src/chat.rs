@@ -5,8 +5,9 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use posthouse_client::{Client, Events, ServerUrl, new_client_msg_id};
 use posthouse_protocol::{
-    Connect, ConnectParams, ConversationsDirect, ConversationsDirectParams, Event, History, HistoryParams,
-    HistoryResult, Login, LoginParams, Message, Send, SendParams, SendResult, Seq, Token, Username, limits,
+    AccountsCreate, AccountsCreateParams, Connect, ConnectParams, ConversationsDirect, ConversationsDirectParams,
+    Event, History, HistoryParams, HistoryResult, Login, LoginParams, Message, Password, Send, SendParams, SendResult,
+    Seq, Token, Username, limits,
 };
 
 /// An emulated box hashes passwords slowly; a call that takes longer has been lost.
@@ -50,6 +51,18 @@ impl Device {
     async fn begin(client: Client, events: Events, token: Token) -> anyhow::Result<Self> {
         bounded("connect", client.call::<Connect>(&ConnectParams { token: Some(token.clone()), resume: None })).await?;
         Ok(Self { client, events, token })
+    }
+
+    /// Makes somebody a member, who keeps this password.
+    pub async fn admit(&self, person: &Person) -> anyhow::Result<()> {
+        let params = AccountsCreateParams {
+            username: username(person.name)?,
+            display_name: None,
+            role: None,
+            password: Some(Password(person.password.clone())),
+            keep_password: true,
+        };
+        bounded("accounts.create", self.client.call::<AccountsCreate>(&params)).await.map(drop)
     }
 
     /// Sends a text and returns the box's acknowledgement.

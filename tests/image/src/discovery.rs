@@ -17,7 +17,7 @@ const PORT: u16 = 5353;
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 
 /// What the box is called that was told nothing else.
-const NAME: &str = "posthouse.local";
+pub const NAME: &str = "posthouse.local";
 const SERVICE: &str = "_posthouse._tcp.local";
 
 /// How often a question is asked: a responder says the same once a second.
@@ -26,25 +26,25 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// How long the box may take, which is emulated.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// For booting, reporting and shutting down.
-const EVENING_LIMIT: Duration = Duration::from_secs(300);
+/// Until a busy box that was told to shut down says so.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(300);
 
 /// Asks by multicast from a port that is not 5353, as Android does, and waits for the box's address.
-pub async fn assert_found() -> anyhow::Result<()> {
+pub async fn assert_found(name: &str) -> anyhow::Result<()> {
     let began = Instant::now();
     let socket = socket(0)?;
     let mut packet = Packet::new_query(1);
-    packet.questions.push(Question::new(Name::new(NAME)?, TYPE::A.into(), CLASS::IN.into(), false));
+    packet.questions.push(Question::new(Name::new(name)?, TYPE::A.into(), CLASS::IN.into(), false));
     let question = packet.build_bytes_vec()?;
     let mut buffer = [0; 9000];
     loop {
-        ensure!(began.elapsed() < LIMIT, "nobody says where {NAME} is");
+        ensure!(began.elapsed() < LIMIT, "nobody says where {name} is");
         socket.send_to(&question, (GROUP, PORT)).await.context("asking the network")?;
         let Ok(received) = timeout(PATIENCE, socket.recv_from(&mut buffer)).await else { continue };
         let answer = Packet::parse(&buffer[..received?.0]).context("the box's answer")?;
         let is_meant = |data: &RData| matches!(data, RData::A(a) if Ipv4Addr::from_bits(a.address) == BOX_ADDRESS);
-        if answer.answers.iter().any(|record| record.name.to_string() == NAME && is_meant(&record.rdata)) {
-            println!("test-image: {NAME} found {:.1} s after it was asked for", began.elapsed().as_secs_f64());
+        if answer.answers.iter().any(|record| record.name.to_string() == name && is_meant(&record.rdata)) {
+            println!("test-image: {name} found {:.1} s after it was asked for", began.elapsed().as_secs_f64());
             return Ok(());
         }
     }
@@ -70,12 +70,10 @@ impl Ear {
         Ok(false)
     }
 
-    /// Waits for the goodbye of a box that shuts down, and is found before.
+    /// Waits for the goodbye of a box that shuts down.
     pub async fn assert_goodbye(&self, machine: &mut Machine) -> anyhow::Result<()> {
-        let found = async |_: &str| assert_found().await.ok();
-        machine.wait_for("an answer by multicast", EVENING_LIMIT, found).await?;
         let goodbye = async |_: &str| self.heard_goodbye().await.ok().filter(|heard| *heard);
-        machine.wait_for("the goodbye of a box that shuts down", EVENING_LIMIT, goodbye).await?;
+        machine.wait_for("the goodbye of a box that shuts down", FAREWELL_LIMIT, goodbye).await?;
         println!("test-image: the box says goodbye when it shuts down");
         Ok(())
     }

@@ -3,7 +3,9 @@
 //! It never writes to the image: a boot writes to an overlay. tests/image/run calls it.
 
 mod bench;
+mod card;
 mod chat;
+mod claiming;
 mod console;
 mod damage;
 mod discovery;
@@ -14,6 +16,7 @@ mod https;
 mod lasting;
 mod load;
 mod machine;
+mod neighbours;
 mod network;
 mod pi4;
 mod provisioning;
@@ -82,7 +85,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match arguments.machine {
         Machine::Virt => {
             let length = if arguments.long { Length::Long } else { Length::Short };
-            virt::test(&dist, &disk, arguments.cuts, length).await
+            Box::pin(virt::test(&dist, &disk, arguments.cuts, length)).await
         }
         Machine::Raspi4b => pi4::test(&disk).await,
     }

@@ -14,10 +14,14 @@ use tokio::process::{Child, Command};
 use crate::dist::run;
 use crate::selftest::Selftest;
 
-const TAP: &str = "box";
+/// This test's end of the cable.
+pub const TAP: &str = "box";
 
 /// The test's own. The network is that of QEMU's user network, so that the box finds the one that it knows.
 pub const OWN_ADDRESS: &str = "10.0.2.100/24";
+
+/// Of somebody else in the network.
+pub const OTHER_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 101);
 
 /// What the box gets in either.
 pub const BOX_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
@@ -37,6 +41,7 @@ impl Network {
             // Room for a burst of probes.
             &format!("link set {TAP} txqueuelen 10000 up"),
             &format!("address add {OWN_ADDRESS} dev {TAP}"),
+            &format!("address add {OTHER_ADDRESS}/24 dev {TAP}"),
         ] {
             let made = run(Command::new("ip").args(words.split(' '))).await;
             made.with_context(|| format!("ip {words} (it takes root or user namespaces, and /dev/net/tun)"))?;
@@ -48,6 +53,8 @@ impl Network {
         }
         let mut dhcp = Command::new("dnsmasq");
         dhcp.args(["--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=", "--user=root", "--port=0"])
+            // Another card makes another box in the same machine, which is to get the one address, too.
+            .arg("--dhcp-ignore-clid")
             .args(["--bind-interfaces", "--dhcp-authoritative", &format!("--interface={TAP}")])
             .arg(format!("--dhcp-range={BOX_ADDRESS},{BOX_ADDRESS},255.255.255.0,1h"))
             .arg(format!("--dhcp-leasefile={}", leases.display()))

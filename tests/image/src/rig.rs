@@ -63,7 +63,7 @@ pub enum Asked {
     Kills,
     /// After the report, once two connections are there, to reboot; QEMU ends instead.
     Reboot,
-    /// The same after ten seconds, with a neighbour who hears it.
+    /// The same in the usual order, with a neighbour who hears it.
     Farewell,
 }
 
@@ -124,10 +124,12 @@ impl Clock {
 }
 
 /// What boots: a card, and the accounts of who uses it.
+#[derive(Clone)]
 pub struct Rig<'a> {
     pub disk: &'a Disk,
     pub card: PathBuf,
-    accounts: PathBuf,
+    /// Of a box that is given accounts.
+    accounts: Option<PathBuf>,
     clock: Clock,
 }
 
@@ -139,12 +141,17 @@ impl<'a> Rig<'a> {
         let lines: Vec<String> = people.iter().map(|person| format!("{}:{}", person.name, person.password)).collect();
         std::fs::write(&accounts, lines.join("\n"))?;
         make_overlay(&disk.image, &card, card_bytes).await?;
-        Ok(Self { disk, card, accounts, clock: Clock::Right })
+        Ok(Self { disk, card, accounts: Some(accounts), clock: Clock::Right })
     }
 
     /// The same people with another card.
     pub fn with_card(&self, card: PathBuf) -> Self {
         Self { disk: self.disk, card, accounts: self.accounts.clone(), clock: self.clock }
+    }
+
+    /// The same of a box that begins with nobody.
+    pub fn without_accounts(self) -> Self {
+        Self { accounts: None, ..self }
     }
 
     /// The same card in a machine whose clock is years behind at each start.
@@ -236,10 +243,13 @@ impl<'a> Rig<'a> {
             ("-device", "virtio-blk-pci,drive=card".to_owned()),
             ("-netdev", netdev),
             ("-device", "virtio-net-pci,romfile=,netdev=net".to_owned()),
-            ("-fw_cfg", format!("{},file={}", credential("posthouse.accounts"), self.accounts.display())),
             ("-fw_cfg", format!("{},string={}", credential("posthouse.selftest"), asked.word())),
         ];
-        Ok(arguments.into_iter().flat_map(|(option, value)| [option.to_owned(), value]).collect())
+        let accounts = self
+            .accounts
+            .iter()
+            .map(|file| ("-fw_cfg", format!("{},file={}", credential("posthouse.accounts"), file.display())));
+        Ok(arguments.into_iter().chain(accounts).flat_map(|(option, value)| [option.to_owned(), value]).collect())
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::num::NonZeroU16;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use posthouse_protocol::appliance::{Ownership, Status};
@@ -21,6 +22,9 @@ const COLUMNS: NonZeroU16 = NonZeroU16::new(80).expect("some");
 /// As the builder makes it.
 const REPORT: &str = "POSTHOUSE.TXT";
 const REPORT_LEN: usize = 8192;
+
+/// Until it shows what has changed: 5 s at most, and an emulated box's pauses.
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// The last page that the console has shown, as a person reads it there; nothing where there was none.
 pub fn page(console: &str) -> Option<String> {

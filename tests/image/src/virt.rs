@@ -14,9 +14,9 @@ use crate::discovery::Ear;
 use crate::dist::{Disk, Dist};
 use crate::machine::Machine;
 use crate::network::Network;
-use crate::rig::{Asked, Doors, Rig, SERVED};
+use crate::rig::{Asked, Rig, SERVED};
 use crate::selftest::Selftest;
-use crate::{damage, discovery, lasting, load, network, provisioning, report, scan, shown, storm, visitors};
+use crate::{claiming, damage, discovery, lasting, load, network, provisioning, report, scan, shown, storm, visitors};
 
 /// A first boot makes p4 as long as the rest of this card.
 const CARD_BYTES: u64 = 8 * 1024 * 1024 * 1024;
@@ -26,7 +26,8 @@ const CARD_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 pub enum Length {
     /// What a change has to pass.
     Short,
-    /// Cards in a bad state and of a bad size too; six boots more.
+    /// Other people's programs that look for the box, a lost password, a factory reset, cards in a bad state and of a bad size: nine
+    /// boots more.
     Long,
 }
 
@@ -36,15 +37,18 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow
     lasting::assert_image_is_nobody_s(dist, disk).await?;
     let people = ["anna", "ben", "carol"].map(|name| Ok(Person { name, password: password()? }));
     let people = people.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    if length == Length::Long {
+        posthouse_discovery_tests::prepare()?;
+    }
     // Its DHCP server answers until the end.
     let _network = Network::set_up(&disk.folder).await?;
     let rig = Rig::set_up(disk, CARD_BYTES, &people).await?;
     let first_evening = async |machine: &mut Machine, server: &ServerUrl| {
-        discovery::assert_found().await?;
+        discovery::assert_found(discovery::NAME).await?;
         let ear = Ear::open()?;
         visitors::assert_never_refused(machine, network::door(SERVED)).await?;
         ensure!(!ear.heard_goodbye().await?, "a server that is started again says goodbye");
-        discovery::assert_found().await?;
+        discovery::assert_found(discovery::NAME).await?;
         let report = Selftest::read(&machine.console()).context("the report is gone")?;
         scan::assert_closed(network::addresses(&report)?).await?;
         talk(server, &people[0], &people[1]).await
@@ -75,9 +79,7 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow
         load::assert_threads(machine, server, &tokens[1], &people[2]).await
     };
     let last = rig.power_on("last-boot", Asked::Threads, last_evening).await?;
-    let ear = Ear::open()?;
-    let farewell = async |machine: &mut Machine, _: &Doors| ear.assert_goodbye(machine).await;
-    rig.boot("farewell", Asked::Farewell, farewell).await?;
+    let claimed = claiming::test(dist, &rig, [password()?, password()?], length).await?;
     report::assert_lean(&first.boot.report)?;
     report::assert_lean(&last.boot.report)?;
     assert_lasts(&last.boot.report, &before)?;
@@ -86,7 +88,7 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow
     shown::assert_on_console(&disk.folder.join("last-boot.log"), &said)?;
     shown::assert_on_card(dist, &rig.card, &said).await?;
     if length == Length::Long {
-        provisioning::test(dist, &rig).await?;
+        provisioning::test(&rig, claimed, password()?).await?;
         damage::lose_superblock(dist, &rig.card).await?;
         let unharmed = async |_: &mut Machine, server: &ServerUrl| {
             storm::verify(server, tokens[0].clone(), "carol", &acknowledged).await

@@ -72,7 +72,7 @@ async fn visit(door: SocketAddr) -> anyhow::Result<bool> {
     let connecting = tokio::time::timeout(PATIENCE, TcpStream::connect(door)).await;
     let mut stream = connecting.context("the door did not open")?.context("the door is shut")?;
     let ask = async {
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: posthouse.local\r\nConnection: close\r\n\r\n").await?;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: 10.0.2.15\r\nConnection: close\r\n\r\n").await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
         std::io::Result::Ok(answer)
