@@ -29,7 +29,7 @@ pub mod scheduling;
 mod service;
 mod session;
 mod settings;
-mod shutdown;
+pub mod shutdown;
 mod status;
 mod store;
 mod tls;

@@ -2,14 +2,10 @@
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use posthouse_server::config::Config;
-use posthouse_server::scheduling;
+use posthouse_server::{scheduling, shutdown};
 use tokio::runtime::{Builder, Runtime};
-
-/// How long blocking work (a password hash, a read) may delay the end.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves connections.
 const NETWORK_THREAD: &str = "network";
@@ -35,7 +31,7 @@ fn start() -> anyhow::Result<()> {
     let runtime = runtime()?;
     let result = runtime.block_on(posthouse_server::run(config));
     // Ends the tasks that hold the database, so that it closes cleanly.
-    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    runtime.shutdown_timeout(shutdown::THREADS);
     result
 }
 

@@ -39,14 +39,18 @@ pub fn refusal(error: &dyn std::error::Error) -> String {
     )
 }
 
-/// Answers every request with the page, and `/healthz` with `{"status": "rescue", …}`; status 503 in both cases.
-pub fn respond(reason: &str, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+/// Answers every request with the page, and `/healthz` with `{"status": "rescue", …}`; status 503 in both cases. Programs are told
+/// by a code that the storage is full: that is nothing for which they can blame this server.
+pub fn respond(reason: &str, is_storage_full: bool, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let code = StatusCode::SERVICE_UNAVAILABLE;
     if request.uri().path() == page::STYLE_PATH {
         return page::style();
     }
     if request.uri().path() == "/healthz" {
-        let body = serde_json::json!({ "status": "rescue", "version": crate::VERSION, "reason": reason });
+        let mut body = serde_json::json!({ "status": "rescue", "version": crate::VERSION, "reason": reason });
+        if is_storage_full {
+            body["code"] = "storage_full".into();
+        }
         return page::json(code, &body);
     }
     page::html(code, PAGE.replace("{reason}", &page::escape(reason)))

@@ -11,6 +11,7 @@ use posthouse_protocol::appliance::Settings;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 use crate::admin::Reach;
 use crate::admission::{Admission, Allowance};
@@ -33,6 +34,9 @@ use crate::{VERSION, admin, demo, logging, names, rescue, service, settings};
 /// For how long people are shown why the store could not be opened, before it is tried again.
 const REFUSAL_SHOWN: Duration = Duration::from_secs(300);
 
+/// How the store's threads ended.
+type StoreEnd = Result<Result<(), StoreError>, oneshot::error::RecvError>;
+
 /// Where the server asks for the clock to be set, beside the status file.
 const CLOCK_REQUEST: &str = "clock-request";
 
@@ -42,14 +46,14 @@ const CLOCK_REQUEST: &str = "clock-request";
 /// What keeps it from starting (an address in use, a damaged database), or the store's failure.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     if let Some(reason) = rescue::reason(config.rescue_file.as_deref())? {
-        return apologise(&config, reason).await;
+        return apologise(&config, reason, false).await;
     }
     logging::name_database(config.data_dir.join(FILE_NAME));
     match Store::open(&config.data_dir) {
         Ok(parts) => chat(&config, parts).await,
         // A box has nobody to read its log. What passes by itself (a card that did not answer) is found out by a new start.
         Err(refusal) if config.rescue_file.is_some() => {
-            let apology = apologise(&config, rescue::refusal(&refusal));
+            let apology = apologise(&config, rescue::refusal(&refusal), refusal.is_storage_full());
             match tokio::time::timeout(REFUSAL_SHOWN, apology).await {
                 Ok(stopped) => stopped,
                 Err(_) => Err(refusal).context("trying again"),
@@ -99,7 +103,7 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     let clock_request = config.status_file.as_ref().map(|file| file.with_file_name(CLOCK_REQUEST));
     let house = House { router: router.clone(), names, plain_http: settings.plain_http };
     let (trust, secure_port) = (tls.trust.clone(), secure_addresses.first().map(SocketAddr::port));
-    let web = Web { store: store.clone(), router, claim, settings, trust, secure_port, clock_request };
+    let web = Web { store: store.clone(), router: router.clone(), claim, settings, trust, secure_port, clock_request };
     let gate = Gate::new(Some(house), admission, updates.handler(web.handler()), stopping);
     let doors = open(listeners, &tls.keyring, &gate);
 
@@ -114,17 +118,17 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
         signal = stop.received() => { leave(discovery.take(), signal).await; None }
         end = &mut ended => Some(end),
     };
-    close(doors, &shutdown).await?;
+    let begun = Instant::now();
+    close(doors, &shutdown, router.session_count()).await?;
     admin.await.context("the administration socket panicked")?;
-    store.stop().await;
     let end = match failed {
-        Some(end) => end,
-        None => ended.await,
+        Some(end) => Some(end),
+        None => tokio::time::timeout_at(begun + shutdown::CLOSE, stop_store(&store, ended)).await.ok(),
     };
     for task in [watching, receipts, presence, uses, fan_out, signing_out, telling] {
         task.abort();
     }
-    stored(end)
+    stored(begun, end)
 }
 
 /// The probe of a release on trial. One that can't come in fails the trial, and nothing else.
@@ -162,14 +166,14 @@ fn updates(config: &Config, router: &Router, settings: &Settings, stopping: &Shu
 }
 
 /// Serves nothing but the reason why there is no chat, until somebody stops it.
-async fn apologise(config: &Config, reason: String) -> anyhow::Result<()> {
+async fn apologise(config: &Config, reason: String, is_storage_full: bool) -> anyhow::Result<()> {
     let mut stop = StopSignal::catch()?;
     let listeners = service::listeners(config.listen, config.listen_tls)?;
     let addresses = addresses(&listeners.plain);
     let (shutdown, stopping) = shutdown::channel();
     tracing::error!(?addresses, %reason, "serving the rescue page only");
     let handler: Handler = Arc::new(move |request, _| {
-        let response = rescue::respond(&reason, &request);
+        let response = rescue::respond(&reason, is_storage_full, &request);
         Box::pin(async move { response })
     });
     // Nobody signs for a box in this state: who asks for a secure stream gets an alert.
@@ -179,7 +183,7 @@ async fn apologise(config: &Config, reason: String) -> anyhow::Result<()> {
     let discovery = announce(config, &addresses, naming, None, None)?;
     service::ready("serving the rescue page only", addresses.first().copied());
     leave(discovery, stop.received().await).await;
-    close(doors, &shutdown).await
+    close(doors, &shutdown, 0).await
 }
 
 /// Makes the box known on the local network, where it is to be known.
@@ -219,15 +223,28 @@ fn open(listeners: Listeners, keyring: &Keyring, gate: &Gate) -> Vec<JoinHandle<
 }
 
 /// Lets everybody know, and waits until the last connection has ended or its time is up.
-async fn close(doors: Vec<JoinHandle<()>>, shutdown: &ShutdownSender) -> anyhow::Result<()> {
+async fn close(doors: Vec<JoinHandle<()>>, shutdown: &ShutdownSender, clients: usize) -> anyhow::Result<()> {
     service::stopping();
-    shutdown.request();
+    shutdown.request(clients);
     for door in doors {
         door.await.context("a listener panicked")?;
     }
     Ok(())
 }
 
-fn stored(end: Result<Result<(), StoreError>, oneshot::error::RecvError>) -> anyhow::Result<()> {
+/// Lets the store finish what it has accepted.
+async fn stop_store(store: &Store, ended: oneshot::Receiver<Result<(), StoreError>>) -> StoreEnd {
+    store.stop().await;
+    ended.await
+}
+
+/// How the store has ended, since so long; nothing is there where it has not.
+fn stored(begun: Instant, end: Option<StoreEnd>) -> anyhow::Result<()> {
+    let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let Some(end) = end else {
+        tracing::warn!(took_ms, "the database could not be closed in time: the next start reads its log");
+        return Ok(());
+    };
+    tracing::info!(took_ms, "stopped");
     end.context("the store's writer panicked")?.context("the store failed; what was not acknowledged is lost")
 }

@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use crate::admission::Visitor;
 use crate::router::{Outbox, Outcome, Router, Verdict, Wire, outbox};
 use crate::session::{Action, Running, Session};
-use crate::shutdown::Shutdown;
+use crate::shutdown::{self, Shutdown};
 use event_stream::EventStream;
 pub use event_stream::{EventBody, PostError, Streams, resume_from};
 use transport::{Ended, Received, Transport};
@@ -31,9 +31,6 @@ pub use websocket::config;
 
 /// A client that takes no bytes for this long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// The widest delay that a restart asks of a client, so that all of them come back spread out.
-const RESTART_JITTER_MS_MAX: u64 = 1_000;
 
 /// What the HTTP request said that opened a session, for a `connect` that says nothing of it.
 #[derive(Clone, Debug, Default)]
@@ -98,7 +95,12 @@ fn serve<T: Transport>(
         has_asked: false,
     };
     async move {
-        let ended = connection.run(&mut stopping).await;
+        let cut_off = cut_off(stopping.clone());
+        let ended = tokio::select! {
+            ended = connection.run(&mut stopping) => ended,
+            () = cut_off => Err(Ended::Gone),
+        };
+        let is_stopping = matches!(ended, Err(Ended::Close(close::RESTARTING, _)));
         // Also where `connect` was still under way: it may have come half way.
         connection.router.disconnect(connection.wire.origin);
         let lossy_dropped = connection.outbox.lossy_dropped();
@@ -106,9 +108,21 @@ fn serve<T: Transport>(
             tracing::debug!(lossy_dropped, "a connection was too slow for all of its lossy events");
         }
         if let Err(Ended::Close(code, reason)) = ended {
-            Box::pin(connection.transport.close(code, reason)).await;
+            let goodbye = Box::pin(connection.transport.close(code, reason));
+            if is_stopping {
+                // It is over either way, and others wait.
+                let _ = tokio::time::timeout(shutdown::GOODBYE, goodbye).await;
+            } else {
+                goodbye.await;
+            }
         }
     }
+}
+
+/// Ends when nobody waits any longer for a client that takes no bytes.
+async fn cut_off(mut stopping: Shutdown) {
+    stopping.requested().await;
+    tokio::time::sleep(shutdown::TELL + shutdown::GOODBYE).await;
 }
 
 type Completion<R> = BoxFuture<'static, (Running, R, Outcome)>;
@@ -140,6 +154,7 @@ impl<T: Transport> Connection<T> {
     async fn run(&mut self, stopping: &mut Shutdown) -> Result<std::convert::Infallible, Ended> {
         let idle = Duration::from_secs(limits::PING_INTERVAL_S);
         let mut ping_due = now() + idle;
+        let restart = stopping.clone();
         let mut stop = pin!(stopping.requested());
         // One timer for all that is due some time, made once: 10,000 connections have one each.
         let mut alarm = pin!(tokio::time::sleep_until(self.alarm(ping_due)));
@@ -171,9 +186,11 @@ impl<T: Transport> Connection<T> {
                     }
                     alarm.as_mut().reset(self.alarm(ping_due));
                 }
-                Turn::Stop => return Box::pin(self.on_stop()).await,
+                Turn::Stop => break,
             }
         }
+        let told = tokio::time::timeout(shutdown::TELL, Box::pin(self.on_stop(restart.retry_ms()))).await;
+        told.unwrap_or(Err(Ended::Close(close::RESTARTING, "the server is restarting")))
     }
 
     /// When something is due next. A deadline that is met meanwhile wakes the connection for nothing, once.
@@ -263,10 +280,9 @@ impl<T: Transport> Connection<T> {
         Ok(())
     }
 
-    /// Answers what is under way, says when to come back, and closes.
-    async fn on_stop(&mut self) -> Result<std::convert::Infallible, Ended> {
+    /// Answers what is under way, says when to come back, and closes. The others' restart waits for it.
+    async fn on_stop(&mut self, retry_ms: u64) -> Result<std::convert::Infallible, Ended> {
         self.finish_running().await?;
-        let retry_ms = getrandom::u64().unwrap_or_default() % RESTART_JITTER_MS_MAX;
         let event = Push { cursor: None, event: Event::Restarting(Restarting { retry_ms }) };
         let frame = serde_json::to_string(&event).expect("events have string keys");
         self.transport.feed(frame.into()).await?;

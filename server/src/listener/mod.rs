@@ -33,7 +33,7 @@ use crate::admission::{Admission, Visitor};
 use crate::connection::{self, Streams};
 use crate::names::Names;
 use crate::router::Router;
-use crate::shutdown::Shutdown;
+use crate::shutdown::{self, Shutdown};
 use crate::tls::Handshakes;
 use accepting::Accepting;
 use http::{Door, Upgraded};
@@ -43,9 +43,6 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(limits::HTTP_READ_TIMEOUT_S
 
 /// Longest request head and read buffer, in bytes.
 const HEADER_LEN_MAX: usize = 16 * 1024;
-
-/// How long connections have to say goodbye when the server stops.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a connection that was accepted before the server stops may take to ask and be answered. One
 /// that never asks (browsers open some in advance) holds the stop up no longer than this.
@@ -126,7 +123,7 @@ pub async fn serve(listener: TcpListener, entrance: Entrance, gate: Gate) {
     }
     drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+    if tokio::time::timeout(shutdown::DRAIN, drained).await.is_err() {
         tracing::warn!(left = connections.len(), "connections did not end in time");
     }
 }

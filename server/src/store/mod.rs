@@ -185,6 +185,19 @@ impl From<redb::Error> for StoreError {
 }
 
 impl StoreError {
+    /// Whether there was no room for what had to be written: nothing is wrong with what is there.
+    pub fn is_storage_full(&self) -> bool {
+        let reason = match self {
+            Self::Folder { reason, .. } | Self::Log(wal::LogError::Io { source: reason, .. }) => reason,
+            Self::Database(error) => match &**error {
+                redb::Error::Io(reason) => reason,
+                _ => return false,
+            },
+            _ => return false,
+        };
+        matches!(reason.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+    }
+
     fn database(error: impl Into<redb::Error>) -> Self {
         Self::Database(Box::new(error.into()))
     }

@@ -9,7 +9,7 @@ use posthouse_client::{ClientError, new_client_msg_id};
 use posthouse_e2e::raw::{End, FIN, RawSocket, TEXT, frame};
 use posthouse_e2e::wait::{BOUND, until, within};
 use posthouse_e2e::{Device, Site};
-use posthouse_protocol::{Event, Push, Send, SendParams, close, limits};
+use posthouse_protocol::{ConversationId, Event, Push, Send, SendParams, close, limits};
 use serde_json::json;
 
 /// A write that takes longer is stuck. Where it only was slow, the test still holds, for less.
@@ -120,6 +120,16 @@ async fn sends_under_way_at_sigterm_are_answered_or_not_stored_as_acknowledged()
     assert!(history.iter().zip(1..).all(|(message, seq)| message.seq.0 == seq));
 }
 
+/// Asks for much more than it reads, until the server can't write to it any more.
+async fn stall(socket: &mut RawSocket, conversation: ConversationId) {
+    // Padding fills the way to the server soon after it stops reading, which it does when it can't write.
+    let ask = json!({ "id": 2, "method": "history", "params": { "conversation_id": conversation } }).to_string();
+    let ask = frame(FIN | TEXT, format!("{ask:60000}").as_bytes());
+    while let Ok(written) = tokio::time::timeout(STUCK_AFTER, socket.write(&ask)).await {
+        written.expect("the server waits for a slow reader");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_do_not_answer_the_goodbye_hold_no_stop_up() {
     let (site, server) = Site::with_accounts(&["anna"]);
@@ -133,12 +143,7 @@ async fn clients_that_do_not_answer_the_goodbye_hold_no_stop_up() {
     for _ in 0..8 {
         anna.send(notes, &"x".repeat(limits::TEXT_LEN_MAX)).await;
     }
-    // Padding fills the way to the server soon after it stops reading, which it does when it can't write.
-    let ask = json!({ "id": 2, "method": "history", "params": { "conversation_id": notes } }).to_string();
-    let ask = frame(FIN | TEXT, format!("{ask:60000}").as_bytes());
-    while let Ok(written) = tokio::time::timeout(STUCK_AFTER, greedy.write(&ask)).await {
-        written.expect("the server waits for a slow reader");
-    }
+    stall(&mut greedy, notes).await;
     let _mute = tokio::net::TcpStream::connect(server.address()).await.expect("the server accepts");
 
     let ended = tokio::task::spawn_blocking(move || server.stop()).await.expect("the end");
@@ -146,4 +151,58 @@ async fn clients_that_do_not_answer_the_goodbye_hold_no_stop_up() {
     let server = site.start();
     let anna = Device::connect(&server.url(), anna.token).await;
     assert_eq!(anna.history(notes).await.len(), 8);
+}
+
+/// Clients that a stop has to tell.
+const CROWD: usize = 1_000;
+
+/// What the server promises, from the signal to its end.
+const STOP_BOUND: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ends_within_its_bound_whoever_is_connected() {
+    let (site, server) = Site::with_accounts(&["anna"]);
+    let anna = Device::log_in(&server.url(), "anna").await;
+    let notes = anna.direct("anna").await;
+    for _ in 0..8 {
+        anna.send(notes, &"x".repeat(limits::TEXT_LEN_MAX)).await;
+    }
+    let (address, token) = (server.address(), anna.token.clone());
+    // Some read nothing and have much to come, some answer nothing, all others are as clients are.
+    let (mut stalled, mut silent, mut crowd) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 0..CROWD {
+        let mut socket =
+            if number < 5 { RawSocket::open_narrow(address).await } else { RawSocket::open(address).await };
+        socket.call(1, "connect", json!({ "token": token })).await;
+        match number {
+            0..5 => {
+                stall(&mut socket, notes).await;
+                stalled.push(socket);
+            }
+            5..25 => silent.push(socket),
+            _ => crowd.push(tokio::spawn(async move {
+                let told = socket.next_text().await.expect("an event");
+                assert_eq!(socket.end().await, End::Close(close::RESTARTING));
+                told["data"]["retry_ms"].as_u64().expect("a number")
+            })),
+        }
+    }
+    let begun = Instant::now();
+    let ended = tokio::task::spawn_blocking(move || server.stop()).await.expect("the end");
+    let took = begun.elapsed();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let mut retries = Vec::new();
+    for client in crowd {
+        retries.push(within("a client's end", client).await.expect("it was told"));
+    }
+    assert!(ended.log.contains(" stopped took_ms="), "the database was closed: {}", ended.log);
+    println!("{CROWD} clients, 5 of them stalled and 20 silent: stopped after {} ms", took.as_millis());
+    assert!(took < STOP_BOUND, "{took:?}");
+    let most = retries.iter().max().expect("some").to_owned();
+    assert!((250..500).contains(&most), "a thousand come back within half a second: {most} ms");
+
+    let begun = Instant::now();
+    let server = site.start();
+    println!("the next one serves after {} ms", begun.elapsed().as_millis());
+    assert_eq!(Device::connect(&server.url(), token).await.history(notes).await.len(), 8);
 }

@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use posthouse_client::admin::Admin;
 use posthouse_e2e::http::ask;
 use posthouse_e2e::raw::RawSocket;
+use posthouse_e2e::trial::Verdict;
 use posthouse_e2e::wait::BOUND;
 use posthouse_e2e::{BoxAuthority, Contract, Device, PASSWORD, Server, Site, binaries, refusal, trial};
 use posthouse_protocol::admin::{AccountAddParams, GroupEverybodyParams};
@@ -304,4 +305,49 @@ async fn from_another_machine_the_secret_is_worth_nothing() {
     let command = trial::on_trial(&site, site.command_at((outside, 0).into()));
     let server = Server::start(command, site.admin_socket()).expect("it starts");
     trial::probe(&server, &trial::secret_file(&site), None, 30).failed("user name and password don't match");
+}
+
+/// A server on trial whose data lies on a file system that was filled up before it started: with what an earlier one left there, or
+/// with nothing.
+fn on_a_full_disk(site: &Site, free_kib: u32, is_new: bool) -> Server {
+    let (prepared, server) = Site::with_accounts(&["anna"]);
+    server.stop();
+    if is_new {
+        std::fs::remove_dir_all(prepared.data_dir()).expect("removed");
+    }
+    std::fs::create_dir(site.data_dir()).expect("a folder");
+    let inside = trial::on_trial(site, site.command());
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--map-root-user", "--", "sh", "-c"]);
+    let script = r#"mount -t tmpfs -o size=64m tmpfs "$0" && { [ ! -e "$1" ] || cp -a "$1"/posthouse.* "$0"; } && free=$2 && shift 2 &&
+        { fallocate -l $(( $(stat -f -c '%a * %S' "$0") - free * 1024 )) "$0/fill"; } && exec "$@""#;
+    command.arg(script).arg(site.data_dir()).arg(prepared.data_dir()).arg(free_kib.to_string());
+    command.arg(inside.get_program()).args(inside.get_args());
+    for variable in inside.get_envs().filter_map(|(name, value)| value.is_none().then_some(name)) {
+        command.env_remove(variable);
+    }
+    let admin = site.path("admin.sock");
+    command.arg("--rescue-file").arg(site.path("reason")).arg("--admin-socket").arg(&admin);
+    Server::start(command, admin).expect("the server starts")
+}
+
+#[test]
+fn a_full_disk_is_never_the_releases_fault() {
+    let (mut passed, mut inconclusive) = (0, 0);
+    for (free_kib, is_new) in [(0, false), (64, false), (4_096, false), (0, true), (4_096, true)] {
+        let site = Site::new();
+        let server = on_a_full_disk(&site, free_kib, is_new);
+        for _ in 0..3 {
+            match trial::probe(&server, &trial::secret_file(&site), None, 30) {
+                Verdict { code: 0, .. } => passed += 1,
+                Verdict { code: 2, reason, .. } => {
+                    assert!(reason.contains("No space left"), "{reason}");
+                    inconclusive += 1;
+                }
+                other => panic!("{free_kib} KiB free: {other:?}"),
+            }
+        }
+    }
+    println!("full disk: {passed} passed, {inconclusive} inconclusive, none failed");
+    assert!(passed > 0 && inconclusive > 0, "both are met");
 }
