@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use nix::unistd::{Gid, Uid, User};
+use posthouse_protocol::appliance::Settings;
 use posthouse_updater::{Sha256, Slot};
 
 /// Folders, files and programs.
@@ -28,9 +29,13 @@ pub struct Paths {
     #[arg(long, value_name = "FILE", default_value = "/usr/lib/posthouse/update-root")]
     pub root: PathBuf,
 
-    /// Which releases are for this box
-    #[arg(long, default_value = "stable")]
-    pub channel: String,
+    /// What the box's owner wants, as the box's provisioning has read it: the channel stands there
+    #[arg(long, value_name = "FILE", default_value = "/run/posthouse-settings/settings.json")]
+    pub settings: PathBuf,
+
+    /// Which releases are for this box, whatever the settings say
+    #[arg(long)]
+    pub channel: Option<String>,
 
     /// What is called as systemctl
     #[arg(long, value_name = "PROGRAM", default_value = "/usr/bin/systemctl")]
@@ -50,6 +55,14 @@ pub struct Paths {
 }
 
 impl Paths {
+    /// Which releases are for this box. Without settings, or with odd ones, as without a wish.
+    pub fn channel(&self) -> String {
+        self.channel.clone().unwrap_or_else(|| {
+            let text = std::fs::read(&self.settings).unwrap_or_default();
+            serde_json::from_slice::<Settings>(&text).unwrap_or_default().updates.channel
+        })
+    }
+
     /// Of all slots.
     pub fn slots(&self) -> PathBuf {
         self.state_dir.join("slots")
@@ -112,3 +125,32 @@ pub struct Server {
 
 /// A slot's program, and the link to what is started.
 pub const PROGRAM: &str = "posthoused";
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        paths: Paths,
+    }
+
+    #[test]
+    fn the_channel_is_the_owners_wish() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("settings.json");
+        let channel = |more: &[&str]| {
+            let settings = ["updater", "--settings", file.to_str().expect("a readable path")];
+            Arguments::parse_from(settings.iter().chain(more)).paths.channel()
+        };
+        assert_eq!(channel(&[]), "stable", "nobody has provisioned it");
+        std::fs::write(&file, r#"{"host_name": "box", "updates": {"channel": "beta"}}"#).expect("written");
+        assert_eq!(channel(&[]), "beta");
+        assert_eq!(channel(&["--channel", "other"]), "other");
+        std::fs::write(&file, "odd").expect("written");
+        assert_eq!(channel(&[]), "stable");
+    }
+}

@@ -25,7 +25,7 @@ pub fn install(paths: &Paths, state: &State, trust: &Trust, bundle: (Sha256, &Pa
     let (hash, path) = bundle;
     let mut copy = copy(paths, hash, path)?;
     let head = Bundle::read(&mut copy)?;
-    let (followed, release) = trust.accept(&head, std::env::consts::ARCH, &paths.channel)?;
+    let (followed, release) = trust.accept(&head, std::env::consts::ARCH, &paths.channel())?;
     state.may_stage(release.sha256, &release.version)?;
     ensure!(!state.needed().contains(&release.sha256), "this very binary is installed already");
     let readable = readable(paths, state)?;
