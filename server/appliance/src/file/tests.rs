@@ -267,7 +267,7 @@ fn keys_of(schema: &Value, root: &Value, prefix: &str) -> BTreeSet<String> {
 
 /// Each key that the reader asks for, and no other.
 fn keys_read() -> BTreeSet<String> {
-    let (table, _) = DeTable::parse_recoverable("[network]\n[wifi]\n[tls]\n");
+    let (table, _) = DeTable::parse_recoverable("[network]\n[wifi]\n[tls]\n[updates]\n");
     let mut findings = Findings {
         file: NAME,
         text: "",
