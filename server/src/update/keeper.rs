@@ -22,6 +22,9 @@ const TURN: Duration = Duration::from_secs(30);
 /// After a failure nothing is tried again without anybody asking for it for so long.
 const RETRY: Duration = Duration::from_secs(3600);
 
+/// Looking, downloading, looking again because the file has changed, downloading, handing over; whatever takes more has no end.
+const STEPS_MAX: usize = 6;
+
 /// A box that has just started waits for up to so long, in seconds: after a power cut they all start at once.
 const START_SPREAD_S: u64 = 300;
 
@@ -48,7 +51,7 @@ impl Updates {
 
     /// Does what is due, one step after the other, until nothing is.
     pub(super) async fn turn(&self, inbox: &Inbox, source: &Source) {
-        loop {
+        for _ in 0..STEPS_MAX {
             let wanted = self.live().wanted.clone();
             let done = match self.due(wanted.as_deref()) {
                 Step::Nothing => return,
@@ -57,14 +60,19 @@ impl Updates {
                 Step::Install => self.hand_over(inbox, wanted.as_deref()),
             };
             if let Err(error) = done {
-                tracing::warn!(%error, "no update from the update URL");
-                let mut live = self.live();
-                live.problem = Some(error.to_string());
-                live.failed = Some(Instant::now());
-                live.wanted = None;
-                return;
+                return self.rest(&error.to_string());
             }
         }
+        self.rest("what the update URL has changes all the time");
+    }
+
+    /// Does nothing more for a while, and says why.
+    fn rest(&self, reason: &str) {
+        tracing::warn!(reason, "no update from the update URL");
+        let mut live = self.live();
+        live.problem = Some(reason.to_owned());
+        live.failed = Some(Instant::now());
+        live.wanted = None;
     }
 
     pub(super) fn due(&self, wanted: Option<&str>) -> Step {

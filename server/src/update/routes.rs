@@ -98,7 +98,7 @@ impl Updates {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, visit: &Visit) -> Answer {
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>, visit: &Visit) -> Answer {
         let (head, body) = request.into_parts();
         let caller = self.caller(&head.headers, visit).await?;
         let route = Route::of(&head.method, head.uri.path())?;
@@ -110,7 +110,12 @@ impl Updates {
         self.inbox()?;
         match route {
             Route::Held(hash) => self.held(hash),
-            Route::Take(hash) => self.take(hash, &head.headers, body).await,
+            Route::Take(hash) => {
+                // By itself, so that what has come is written down also where the device has gone.
+                let (updates, headers) = (Arc::clone(self), head.headers);
+                let taken = tokio::spawn(async move { updates.take(hash, &headers, body).await }).await;
+                taken.unwrap_or_else(|panic| Err(Refused::Io(std::io::Error::other(panic))))
+            }
             Route::Forget(hash) => self.forget(hash),
             Route::Check => self.check().await,
             Route::Apply => self.apply(read(&head.headers, body).await?, by).await,

@@ -2,7 +2,6 @@
 
 mod mirror;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -323,8 +322,9 @@ async fn a_box_installs_by_itself_what_its_owner_does_not_put_off() {
 async fn a_box_whose_clock_nobody_has_set_does_nothing_by_itself() {
     let mirror = Mirror::with(&bundle(7, |_| {})).await;
     let folder = tempfile::tempdir().expect("a folder");
-    let (_stop, updates) = Appliance::unused(&folder, &mirror.url(), &mirror.authority());
-    assert!(!Path::new("/run/systemd/timesync/synchronized").exists(), "this machine's clock is not systemd's");
+    let (_stop, mut updates) = Appliance::unused(&folder, &mirror.url(), &mirror.authority());
+    let made = Arc::get_mut(&mut updates).expect("nobody else has it");
+    made.senses = Senses { now_ms: || NIGHT, is_synchronised: || false };
     assert_eq!(updates.due(None), Step::Nothing);
     assert_eq!(updates.status().source.paused.as_deref(), Some("no time server has set the box's clock"));
     assert_eq!(updates.due(Some("anna")), Step::Look, "by hand it does");
