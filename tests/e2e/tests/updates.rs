@@ -3,6 +3,7 @@
 //! The updater itself is not here: what it would write into its status file is written by the test.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -32,9 +33,13 @@ impl Updated {
     }
 
     fn start(site: &Site) -> Server {
+        Server::start(Self::command(site), site.admin_socket()).expect("it starts")
+    }
+
+    fn command(site: &Site) -> Command {
         let mut command = site.command();
         command.arg("--update-inbox").arg(site.path("inbox")).arg("--update-status").arg(site.path("status.json"));
-        Server::start(command, site.admin_socket()).expect("it starts")
+        command
     }
 
     /// What the updater says from now on.
@@ -256,7 +261,7 @@ async fn what_is_no_bundle_is_not_kept() {
     cut.truncate(good.len() - 1);
     let refused: [(&[u8], &str); 4] = [
         (b"<html>hello</html>", "this is no Posthouse update"),
-        (&good[..30], "cut off"),
+        (&good[..30], "in the middle of a signed document"),
         (&cut, "and says that it has"),
         (&[good.as_slice(), b"x"].concat(), "and says that it has"),
     ];
@@ -320,13 +325,13 @@ async fn the_owner_brings_a_bundle_and_is_told_the_verdict() {
     let last = json!({"outcome": "confirmed", "version": "0.7.0", "at_ms": 2});
     of.says(&running("0.7.0", json!({"last": last})));
     let said = push.ended();
-    assert_eq!((said.code, said.out.as_str()), (Some(0), "Version 0.7.0 runs, and has proved itself.\n"), "{said:?}");
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "Version 0.7.0 runs, and has proved itself."), "{said:?}");
     assert!(said.err.contains("Version 0.7.0 (number 7)") && said.err.contains("Better."), "{said:?}");
 
     // The next one fails.
     let rollback = terminal.start(&["update", "rollback"], "");
     let said = rollback.ended();
-    assert_eq!(said.refused(1), "posthouse: there is no version to go back to\n");
+    assert_eq!(said.refused(1), "posthouse: there is no version to go back to");
     let apply = terminal.start(&["update", "apply", "--bundle", &Sha256::of(&whole).to_string()], "");
     until("a request", || of.request());
     let rolled_back = json!({"outcome": "rolled_back", "version": "0.7.0", "reason": "it refused log-ins", "at_ms": 3});
@@ -378,10 +383,8 @@ async fn what_cannot_be_done_is_said_in_a_line() {
         terminal.run(&["update", "status"]).ok().contains("Warning: there should be a newer version since 1970-01-02")
     );
     let history = terminal.run(&["update", "history"]).ok();
-    assert_eq!(
-        history,
-        "2026-11-22 17:32  rolled back 0.7.0 by anna: it hangs\n".replace("2026-11-22 17:32", &history[..16])
-    );
+    // In UTC, as the terminal is set.
+    assert_eq!(history, "2026-11-22 16:12  rolled back 0.7.0 by anna: it hangs");
 
     of.server.add_account("mia");
     let mia = Terminal::new(of.site.path("mia"));
@@ -391,6 +394,30 @@ async fn what_cannot_be_done_is_said_in_a_line() {
     assert!(mia.run(&["update", "rollback"]).refused(1).contains("only the owner"));
     std::fs::write(of.site.path("status.json"), "{").expect("written");
     assert!(terminal.run(&["update", "status"]).ok().contains("Trouble: what the box's updater says is odd"));
+    of.server.assert_undisturbed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_card_refuses_a_bundle_in_a_line_and_the_chat_goes_on() {
+    let site = Site::new();
+    std::fs::create_dir(site.path("inbox")).expect("the inbox");
+    let inside = Updated::command(&site);
+    let mut command = Command::new("unshare");
+    // Room for 2 MiB beside what is kept for messages.
+    command.args(["--mount", "--map-root-user", "--", "sh", "-c"]);
+    command.arg(r#"mount -t tmpfs -o size=66m tmpfs "$0" && exec "$@""#).arg(site.path("inbox"));
+    command.arg(inside.get_program()).args(inside.get_args());
+    let server = Server::start(command, site.admin_socket()).expect("it starts");
+    server.add_account("anna");
+    let of = Updated { site, server };
+    let (terminal, token) = (of.terminal(), of.owner().await);
+    let file = written(&of, "large.phb", &bundle(3_000_000));
+    let line = terminal.run(&["update", "push", &file]);
+    assert_eq!(line.code, Some(1), "{line:?}");
+    assert!(line.err.lines().last().is_some_and(|line| line.contains("there is no room on the box: ")), "{line:?}");
+    let small = bundle(500_000);
+    assert_eq!(of.send(&token, &small, 0, small.len()).await.status, 200, "another one fits");
+    terminal.run(&["send", "anna", "still here"]).ok();
     of.server.assert_undisturbed();
 }
 
