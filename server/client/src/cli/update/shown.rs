@@ -2,7 +2,7 @@
 
 use jiff::civil::date;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
+use jiff::{Span, Timestamp};
 use posthouse_protocol::update::{
     HistoryEntry, SlotInfo, SlotKind, UpdateOutcome, UpdateSource, UpdateStatus, UpdateVerdict,
 };
@@ -142,7 +142,9 @@ fn local(ms: u64) -> String {
 }
 
 fn day(days: u32) -> String {
-    date(1970, 1, 1).checked_add(i64::from(days).days()).map_or_else(|_| "(no day)".to_owned(), |day| day.to_string())
+    let span = Span::new().try_days(i64::from(days));
+    let day = span.and_then(|span| date(1970, 1, 1).checked_add(span));
+    day.map_or_else(|_| "(no day)".to_owned(), |day| day.to_string())
 }
 
 #[cfg(test)]
