@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_due_in_the_first_window_after_its_notice_by_the_boxs_own_time() {
+    fn a_version_is_due_in_the_first_window_after_its_notice_by_local_time() {
         let berlin = schedule("03:00-05:00", "CET-1");
         let at = |hours: u64| MIDNIGHT + hours * HOUR_MS;
         // Found at noon in Berlin: the notice ends at midnight there.
