@@ -25,6 +25,11 @@ pub fn authority() -> PathBuf {
     folder().join("posthouse-ca")
 }
 
+/// `posthouse-updater`.
+pub fn updater() -> PathBuf {
+    folder().join("posthouse-updater")
+}
+
 /// `posthouse-probe`.
 pub fn probe() -> PathBuf {
     folder().join("posthouse-probe")
@@ -74,6 +79,8 @@ fn build() -> PathBuf {
             "posthouse-client",
             "--package",
             "posthouse-probe",
+            "--package",
+            "posthouse-updater",
         ])
         .args(["--profile", profile])
         .arg("--target-dir")

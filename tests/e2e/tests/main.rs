@@ -36,5 +36,6 @@ mod tls;
 mod trial;
 mod trust;
 mod updates;
+mod updates_tried;
 mod web_edges;
 mod websocket_abuse;

@@ -19,9 +19,9 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
 /// A box whose updater is the test.
-struct Updated {
-    site: Site,
-    server: Server,
+pub struct Updated {
+    pub site: Site,
+    pub server: Server,
 }
 
 impl Updated {
@@ -36,7 +36,7 @@ impl Updated {
         Server::start(Self::command(site), site.admin_socket()).expect("it starts")
     }
 
-    fn command(site: &Site) -> Command {
+    pub fn command(site: &Site) -> Command {
         let mut command = site.command();
         command.arg("--update-inbox").arg(site.path("inbox")).arg("--update-status").arg(site.path("status.json"));
         command
@@ -67,7 +67,7 @@ impl Updated {
     }
 
     /// The owner's terminal.
-    fn terminal(&self) -> Terminal {
+    pub fn terminal(&self) -> Terminal {
         let terminal = Terminal::new(self.site.path("settings"));
         let url = self.server.url().to_string();
         let login = ["login", "--server", &url, "--password-stdin", "anna"];
@@ -297,7 +297,8 @@ impl Updated {
     }
 }
 
-fn written(of: &Updated, name: &str, content: &[u8]) -> String {
+/// A file of the test's own.
+pub fn written(of: &Updated, name: &str, content: &[u8]) -> String {
     let path: PathBuf = of.site.path(name);
     std::fs::write(&path, content).expect("written");
     path.to_str().expect("a readable path").to_owned()
