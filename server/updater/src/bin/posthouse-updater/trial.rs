@@ -154,6 +154,8 @@ fn give_up(paths: &Paths, trial: &Trial, reason: &str) -> anyhow::Result<()> {
 /// After a trial: nobody logs in as the probe, and what should run does. What is not needed goes.
 fn tidy(records: Records) -> anyhow::Result<()> {
     if records.kept.state.trial.is_none() && records.is_known {
+        // Perhaps the end was written and not told.
+        records.tell();
         credentials::remove(&records.paths)?;
         // Where a request is being carried out already, that does it: nobody may take away what it unpacks.
         if let Ok(_turn) = inbox::turn(&records.paths)
