@@ -25,7 +25,7 @@ pub fn authority() -> PathBuf {
     folder().join("posthouse-ca")
 }
 
-/// `posthouse-updater`.
+/// `posthouse-updater`, with the places at which tests end it.
 pub fn updater() -> PathBuf {
     folder().join("posthouse-updater")
 }
@@ -81,6 +81,8 @@ fn build() -> PathBuf {
             "posthouse-probe",
             "--package",
             "posthouse-updater",
+            "--features",
+            "posthouse-updater/failpoints",
         ])
         .args(["--profile", profile])
         .arg("--target-dir")

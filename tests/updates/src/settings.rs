@@ -13,19 +13,21 @@ const DEFAULT_START_LIMIT_BURST: usize = 5;
 
 /// What these say about starting and stopping is followed; a key of the same kind that is not here is not understood, so
 /// that a test never passes by ignoring it.
-const FOLLOWED: [&str; 19] = [
+const FOLLOWED: [&str; 21] = [
     "ConditionPathExists",
     "Environment",
     "ExecStart",
     "ExecStartPre",
     "ExecStopPost",
     "KillMode",
+    "LoadCredential",
     "Restart",
     "RestartMaxDelaySec",
     "RestartSec",
     "RestartSteps",
     "RuntimeDirectory",
     "RuntimeDirectoryMode",
+    "StandardOutput",
     "StartLimitBurst",
     "StartLimitIntervalSec",
     "TimeoutSec",
@@ -34,7 +36,7 @@ const FOLLOWED: [&str; 19] = [
     "Type",
     "WatchdogSec",
 ];
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 20] = [
     "BindsTo",
     "BusName",
     "Condition",
@@ -42,6 +44,7 @@ const KINDS: [&str; 18] = [
     "FinalKill",
     "GuessMain",
     "Kill",
+    "LoadCredential",
     "NotifyAccess",
     "PIDFile",
     "PartOf",
@@ -49,6 +52,7 @@ const KINDS: [&str; 18] = [
     "Restart",
     "RuntimeDirectory",
     "SendSIG",
+    "StandardOutput",
     "StartLimit",
     "SuccessExit",
     "Timeout",
@@ -66,6 +70,17 @@ pub enum Kind {
     Simple,
 }
 
+/// When a service is started again by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// Never.
+    No,
+    /// When it has failed.
+    OnFailure,
+    /// Whatever it ended by.
+    Always,
+}
+
 /// One service's settings. A time-out that is [`Duration::MAX`] never comes.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -75,11 +90,15 @@ pub struct Settings {
     pub after_stop: Vec<CommandLine>,
     pub environment: Vec<(String, String)>,
     pub runtime_directories: Vec<String>,
+    /// Names, and the files whose content they have.
+    pub credentials: Vec<(String, String)>,
     pub condition_path: Option<String>,
+    /// The file that what it prints goes to.
+    pub output: Option<String>,
     pub start_timeout: Duration,
     pub stop_timeout: Duration,
     pub watchdog: Option<Duration>,
-    pub restart: bool,
+    pub restart: Restart,
     pub restart_wait: RestartWait,
     pub start_limit: Option<(usize, Duration)>,
 }
@@ -110,8 +129,9 @@ impl Settings {
             Some(other) => panic!("Type={other} is not known here"),
         };
         let restart = match last("Restart") {
-            None | Some("no") => false,
-            Some("always") => true,
+            None | Some("no") => Restart::No,
+            Some("on-failure") => Restart::OnFailure,
+            Some("always") => Restart::Always,
             Some(other) => panic!("Restart={other} is not known here"),
         };
         assert!(matches!(last("KillMode"), None | Some("control-group")), "KillMode= is not known here");
@@ -126,7 +146,9 @@ impl Settings {
             after_stop: file.commands("Service", "ExecStopPost"),
             environment: file.all("Service", "Environment").into_iter().flat_map(variables).collect(),
             runtime_directories: words(file, "RuntimeDirectory"),
+            credentials: file.all("Service", "LoadCredential").into_iter().map(credential).collect(),
             condition_path: file.last("Unit", "ConditionPathExists").map(str::to_owned),
+            output: last("StandardOutput").and_then(output),
             start_timeout: file.span("Service", "TimeoutStartSec").map(endless).or(both).unwrap_or(start_default),
             stop_timeout: file.span("Service", "TimeoutStopSec").map(endless).or(both).unwrap_or(DEFAULT_TIMEOUT),
             watchdog: file.span("Service", "WatchdogSec").filter(|span| !span.is_zero() && *span != Duration::MAX),
@@ -180,6 +202,19 @@ fn start_limit(file: &UnitFile) -> Option<(usize, Duration)> {
     let burst = file.last("Unit", "StartLimitBurst").map(|text| text.parse().expect("a number of starts"));
     let burst = burst.unwrap_or(DEFAULT_START_LIMIT_BURST);
     (!interval.is_zero() && burst > 0).then_some((burst, interval))
+}
+
+fn credential(text: &str) -> (String, String) {
+    let (name, path) = text.split_once(':').expect("a credential has a name and a path");
+    (name.to_owned(), path.to_owned())
+}
+
+/// Only a file matters here; else it goes to the log.
+fn output(text: &str) -> Option<String> {
+    let known = ["inherit", "journal", "null"].contains(&text);
+    let file = text.strip_prefix("truncate:");
+    assert!(known || file.is_some(), "StandardOutput={text} is not known here");
+    file.map(str::to_owned)
 }
 
 fn words(file: &UnitFile, key: &str) -> Vec<String> {

@@ -1,3 +1,7 @@
 //! See the crate.
 
 mod alone;
+mod builds;
+mod crowd;
+mod kills;
+mod stage;

@@ -23,6 +23,9 @@ const LEAK_LEN: usize = 16 * 1024 * 1024;
 const LEAK_EVERY: Duration = Duration::from_millis(40);
 const LEAKS_MAX: usize = 64;
 
+/// So many threads spin for each core: enough to get one on a machine that has other work, too.
+const SPINS_PER_CORE: usize = 8;
+
 /// As the server's own.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -64,7 +67,7 @@ fn go_wrong(fault: Fault, runtime: &Handle, door: &Path) {
         Fault::CrashAfterReady => segfault(),
         Fault::ReadyThenDeaf => deafen(runtime),
         Fault::Leak => leak(),
-        Fault::Spin => (0..cores()).for_each(|_| drop(thread::spawn(spin))),
+        Fault::Spin => (0..SPINS_PER_CORE * cores()).for_each(|_| drop(thread::spawn(spin))),
         Fault::None | Fault::SegfaultAtOnce | Fault::HangBeforeReady => {}
     }
 }

@@ -15,9 +15,9 @@ fn main() -> ExitCode {
     match ask(&socket, &words.collect::<Vec<_>>()) {
         Ok((code, said)) => {
             if code == 0 {
-                println!("{said}")
+                println!("{said}");
             } else {
-                eprintln!("{said}")
+                eprintln!("{said}");
             }
             ExitCode::from(code)
         }

@@ -19,13 +19,15 @@ mod service;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use posthouse_e2e::wait::until;
 
@@ -57,13 +59,22 @@ pub struct Options {
     pub paths: Vec<(String, PathBuf)>,
     /// Words that a command of the image has and that are left out here.
     pub without: Vec<String>,
-    /// Words that are put behind a program, named by its path in the image.
+    /// Words that are put behind a program, named by its path in the image; `{http}` and `{https}` are the sockets' addresses.
     pub with: Vec<(String, Vec<String>)>,
+    /// Words that are put behind the main command of a unit.
+    pub behind: Vec<(String, Vec<String>)>,
     /// What every process finds in its environment besides the unit's own.
     pub environment: Vec<(String, String)>,
+    /// The same, for a while.
+    pub armed: Armed,
     /// Spans that stand for those of the units (`posthoused.service`, `WatchdogSec`), for tests that can't wait.
     pub spans: Vec<(String, String, Duration)>,
 }
+
+/// A variable that processes find in their environment until one of them has ended by SIGABRT, as a failpoint ends it. Clones are
+/// the same.
+#[derive(Clone, Default)]
+pub struct Armed(Arc<Mutex<Option<(String, String)>>>);
 
 /// The running supervisor. Dropping it kills all that it has started.
 pub struct Supervisor {
@@ -158,6 +169,18 @@ impl Supervisor {
     }
 }
 
+impl Armed {
+    /// Another one, or none.
+    pub fn set(&self, variable: Option<(String, String)>) {
+        *self.0.lock().expect("nobody panics with it") = variable;
+    }
+
+    /// The one that there is.
+    pub fn variable(&self) -> Option<(String, String)> {
+        self.0.lock().expect("nobody panics with it").clone()
+    }
+}
+
 impl Drop for Supervisor {
     fn drop(&mut self) {
         // A loop that has panicked has said so.
@@ -208,9 +231,38 @@ impl Ground {
             }
         }
         self.started += 1;
-        let words = self.words(words);
-        let start = Start { unit: &service.name, words: &words, environment, sockets };
+        environment.extend(self.credentials(service));
+        let mut words = self.words(words);
+        let behind = self.options.behind.iter().filter(|(unit, _)| is_main && *unit == service.name);
+        words.extend(behind.flat_map(|(_, more)| more.iter().cloned()));
+        for word in &mut words {
+            for (name, value) in &environment {
+                *word = word.replace(&format!("${{{name}}}"), value);
+            }
+            for (name, socket) in &self.sockets {
+                let address = socket.local_addr().expect("it is bound").to_string();
+                *word = word.replace(&format!("{{{name}}}"), &address);
+            }
+        }
+        let output = settings.output.as_ref().map(|path| self.options.mapped(path).into());
+        let folders =
+            settings.runtime_directories.iter().map(|name| self.options.mapped(&format!("/run/{name}")).into());
+        let start =
+            Start { unit: &service.name, words: &words, environment, sockets, output, folders: folders.collect() };
         Process::start(&start, self.started, &self.options, &self.journal, &self.events)
+    }
+
+    /// Copies a unit's credentials, and says where they are. One that is not there is not copied: systemd would not start the
+    /// unit, and here its command finds nothing.
+    fn credentials(&self, service: &Service) -> Option<(String, String)> {
+        let credentials = &service.settings.credentials;
+        let folder = self.options.folder.join(format!("{}.credentials", service.name));
+        for (name, path) in credentials {
+            std::fs::create_dir_all(&folder).expect("a folder");
+            let _ = std::fs::remove_file(folder.join(name));
+            let _ = std::fs::copy(self.options.mapped(path), folder.join(name));
+        }
+        (!credentials.is_empty()).then(|| ("CREDENTIALS_DIRECTORY".to_owned(), folder.display().to_string()))
     }
 
     /// A command of the image as it is run here.
@@ -266,10 +318,13 @@ impl Manager {
         let Self { services, ground, .. } = self;
         match event {
             Event::Ended { unit, number, status } => {
+                if status.signal() == Some(Signal::SIGABRT as i32) {
+                    ground.options.armed.set(None);
+                }
                 services.get_mut(&unit).expect("it has started it").ended(ground, number, status);
             }
             Event::Noticed { unit, text } => services.get_mut(&unit).expect("its socket").noticed(ground, &text),
-            Event::Asked { words, answer } => self.on_asked(&words, answer),
+            Event::Asked { words, answer } => self.on_asked(&words, &answer),
             Event::Looked { unit, answer } => {
                 if let Some(service) = services.get(&unit) {
                     let _ = answer.send(status_of(service));
@@ -279,7 +334,7 @@ impl Manager {
         }
     }
 
-    fn on_asked(&mut self, words: &[String], answer: Sender<Answer>) {
+    fn on_asked(&mut self, words: &[String], answer: &Sender<Answer>) {
         let is_blocking = !words.iter().any(|word| word == "--no-block");
         let plain: Vec<&str> = words.iter().map(String::as_str).filter(|word| !word.starts_with('-')).collect();
         let [verb, units @ ..] = &plain[..] else {
@@ -297,7 +352,9 @@ impl Manager {
                 return;
             };
             let ground = &mut self.ground;
-            ground.journal.note("supervisor", &format!("asked: {}", words.join(" ")));
+            if *verb != "show" {
+                ground.journal.note("supervisor", &format!("asked: {}", words.join(" ")));
+            }
             let waiting = is_blocking.then(|| answer.clone());
             match *verb {
                 "start" => service.want(ground, waiting),
@@ -382,9 +439,4 @@ fn read_units(options: &Options) -> (BTreeMap<String, Service>, Vec<PathUnit>) {
         }
     }
     (services, paths)
-}
-
-/// Kills what a test has to kill, as an accident does.
-pub fn kill(process: Pid) {
-    killpg(process, Signal::SIGKILL).expect("it runs");
 }

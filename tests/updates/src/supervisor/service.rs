@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use super::process::{Process, exit_words};
 use super::{Answer, Ground};
-use crate::settings::{Kind, Settings};
+use crate::settings::{Kind, Restart, Settings};
 
 /// As `systemctl show --property=SubState` names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,10 +195,8 @@ impl Service {
         match self.state {
             State::StartPre if outcome == Outcome::Success => self.next_before_start(ground),
             State::StartPre => self.terminate(ground, outcome),
-            State::StopWatchdog | State::StopSigterm | State::StopSigkill => {
-                if !self.main_runs() {
-                    self.after_stop(ground);
-                }
+            State::StopWatchdog | State::StopSigterm | State::StopSigkill if !self.main_runs() => {
+                self.after_stop(ground);
             }
             State::StopPost => {
                 self.note(outcome);
@@ -283,10 +281,6 @@ impl Service {
             self.enter(State::Failed, None);
             return self.answer();
         }
-        for name in &self.settings.runtime_directories {
-            let folder = ground.options.mapped(&format!("/run/{name}"));
-            std::fs::create_dir_all(folder).expect("a runtime directory");
-        }
         self.command = 0;
         self.next_before_start(ground);
     }
@@ -369,7 +363,12 @@ impl Service {
             self.restarts = 0;
             return self.begin(ground);
         }
-        if self.settings.restart && self.may_restart {
+        let restarts = match self.settings.restart {
+            Restart::No => false,
+            Restart::OnFailure => self.outcome != Outcome::Success,
+            Restart::Always => true,
+        };
+        if restarts && self.may_restart {
             let wait = self.settings.restart_wait.before(self.restarts + 1);
             self.enter(State::AutoRestart, Some(wait));
         } else {
