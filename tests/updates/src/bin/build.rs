@@ -23,8 +23,8 @@ const LEAK_LEN: usize = 16 * 1024 * 1024;
 const LEAK_EVERY: Duration = Duration::from_millis(40);
 const LEAKS_MAX: usize = 64;
 
-/// So many threads spin for each core: enough to get one on a machine that has other work, too.
-const SPINS_PER_CORE: usize = 8;
+/// So many threads spin for each core: enough to get one on a machine that has some other work, too.
+const SPINS_PER_CORE: usize = 2;
 
 /// As the server's own.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
