@@ -1,3 +1,5 @@
+//! Bundles on sticks and cards, offered to an inbox.
+
 use std::os::unix::fs::symlink;
 
 use posthouse_updater::{PRODUCT, SignedDocument, Version};
