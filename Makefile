@@ -8,7 +8,7 @@
 #   LOCK=strict|prefer|off     whether the packages must be those of image/lock; prefer gives way where they are no longer to be had
 #   MACHINE=virt|raspi4b       the machine that test-image boots
 .DEFAULT_GOAL := help
-.PHONY: help image server-arm64 test test-image test-long run bench bench-boot bench-tuning lock check clean
+.PHONY: help image server-arm64 test test-image test-long run bench bench-boot bench-update bench-tuning lock check clean
 
 install := image/toolchain/install
 
@@ -44,6 +44,10 @@ bench: # measures the server beside a bare relay; some 20 minutes (BENCH=NAME fo
 bench-boot: # measures how long the image boots, beside an untrimmed Debian with its kernel; builds both if they are not there
 	@$(install) image boot
 	@tests/image/run bench
+
+bench-update: # measures what a thousand connected clients notice of an update of the server (CLIENTS=)
+	@$(install) test
+	@tests/updates/bench
 
 bench-tuning: # measures what real-time threads and kernel settings bring, in four minutes (root; ROUNDS=)
 	@$(install) bench
