@@ -20,6 +20,10 @@ const BOOT_LIMIT: Duration = Duration::from_secs(600);
 /// How long a first boot goes on before its power is cut, so that what it does once is done.
 const FIRST_BOOT_REST: Duration = Duration::from_secs(30);
 
+/// How long a question waits. QEMU takes a connection before the guest has a network, and asks the guest again after 6 s only: a new
+/// question is heard at once.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Both get a card of the same size.
 const CARD_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 
@@ -127,7 +131,10 @@ impl Contestant {
         let door = free_port()?;
         let mut machine = Machine::start(&self.arguments(door), &self.log)?;
         let reached = async |console: &str| match self.goal {
-            Goal::Healthz => http::get(door, "/healthz").await.filter(|answer| answer.status == 200).map(|_| ()),
+            Goal::Healthz => {
+                let asked = tokio::time::timeout(PATIENCE, http::get(door, "/healthz")).await.ok().flatten();
+                asked.filter(|answer| answer.status == 200).map(|_| ())
+            }
             Goal::LoginPrompt => console.contains(" login: ").then_some(()),
         };
         machine
