@@ -27,6 +27,7 @@ mod selftest;
 mod shown;
 mod storm;
 mod tuning;
+mod updates;
 mod virt;
 mod visitors;
 
@@ -55,6 +56,9 @@ struct Arguments {
     /// Go on with cards in a bad state.
     #[arg(long)]
     long: bool,
+    /// What to try.
+    #[arg(long, value_enum, default_value_t = Part::Whole)]
+    part: Part,
     /// Where the unpacked image, the overlays and the serial logs go.
     #[arg(long)]
     work: PathBuf,
@@ -68,6 +72,14 @@ enum Machine {
     Virt,
     /// QEMU's Pi 4B: boot partition, device tree and SD card only; it has no network.
     Raspi4b,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Part {
+    /// All of it.
+    Whole,
+    /// Updates of the server only.
+    Updates,
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -85,7 +97,10 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match arguments.machine {
         Machine::Virt => {
             let length = if arguments.long { Length::Long } else { Length::Short };
-            Box::pin(virt::test(&dist, &disk, arguments.cuts, length)).await
+            match arguments.part {
+                Part::Whole => Box::pin(virt::test(&dist, &disk, arguments.cuts, length)).await,
+                Part::Updates => Box::pin(virt::test_updates(&dist, &disk)).await,
+            }
         }
         Machine::Raspi4b => pi4::test(&disk).await,
     }

@@ -65,6 +65,8 @@ pub enum Asked {
     Reboot,
     /// The same in the usual order, with a neighbour who hears it.
     Farewell,
+    /// After the report, to say what the updater says. This box has a USB port and a neighbour.
+    Updates,
 }
 
 impl Asked {
@@ -76,13 +78,14 @@ impl Asked {
             Self::Kills => "kills",
             Self::Reboot => "reboot",
             Self::Farewell => "farewell",
+            Self::Updates => "updates",
         }
     }
 
     fn doors(self) -> anyhow::Result<Doors> {
         match self {
             Self::Report | Self::Threads | Self::Reboot => Doors::forwarded(),
-            Self::Kills | Self::Farewell => {
+            Self::Kills | Self::Farewell | Self::Updates => {
                 let [open, secure, shut] = [SERVED, SECURE, SHUT].map(network::door);
                 Ok(Doors { open, secure, shut })
             }
@@ -227,7 +230,7 @@ impl<'a> Rig<'a> {
                 "user,id=net,restrict=on,hostfwd=tcp:{}-:{SERVED},hostfwd=tcp:{}-:{SECURE},hostfwd=tcp:{}-:{SHUT}",
                 doors.open, doors.secure, doors.shut
             ),
-            Asked::Kills | Asked::Farewell => network::arguments(),
+            Asked::Kills | Asked::Farewell | Asked::Updates => network::arguments(),
         };
         let credential = |name: &str| format!("name=opt/io.systemd.credentials/{name}");
         let arguments = [
@@ -245,12 +248,26 @@ impl<'a> Rig<'a> {
             ("-device", "virtio-net-pci,romfile=,netdev=net".to_owned()),
             ("-fw_cfg", format!("{},string={}", credential("posthouse.selftest"), asked.word())),
         ];
+        let monitor = format!("unix:{},server=on,wait=off", monitor().display());
+        let port = [("-device", "qemu-xhci".to_owned()), ("-qmp", monitor)];
+        let port = port.into_iter().filter(|_| matches!(asked, Asked::Updates));
         let accounts = self
             .accounts
             .iter()
             .map(|file| ("-fw_cfg", format!("{},file={}", credential("posthouse.accounts"), file.display())));
-        Ok(arguments.into_iter().chain(accounts).flat_map(|(option, value)| [option.to_owned(), value]).collect())
+        Ok(arguments
+            .into_iter()
+            .chain(port)
+            .chain(accounts)
+            .flat_map(|(option, value)| [option.to_owned(), value])
+            .collect())
     }
+}
+
+/// Where QEMU's monitor is reached, for a machine that has one. The path of a socket has at most 107 bytes, whatever the path of the
+/// clone.
+pub fn monitor() -> PathBuf {
+    std::env::temp_dir().join(format!("posthouse-qemu-{}", std::process::id()))
 }
 
 /// A port that nobody listens on says nothing: the firewall drops what comes there. Without it the box would refuse, and so

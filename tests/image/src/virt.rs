@@ -16,7 +16,9 @@ use crate::machine::Machine;
 use crate::network::Network;
 use crate::rig::{Asked, Rig, SERVED};
 use crate::selftest::Selftest;
-use crate::{claiming, damage, discovery, lasting, load, network, provisioning, report, scan, shown, storm, visitors};
+use crate::{
+    claiming, damage, discovery, lasting, load, network, provisioning, report, scan, shown, storm, updates, visitors,
+};
 
 /// A first boot makes p4 as long as the rest of this card.
 const CARD_BYTES: u64 = 8 * 1024 * 1024 * 1024;
@@ -35,8 +37,7 @@ pub enum Length {
 /// on with other cards.
 pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow::Result<()> {
     lasting::assert_image_is_nobody_s(dist, disk).await?;
-    let people = ["anna", "ben", "carol"].map(|name| Ok(Person { name, password: password()? }));
-    let people = people.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let people = people()?;
     if length == Length::Long {
         posthouse_discovery_tests::prepare()?;
     }
@@ -80,6 +81,7 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow
     };
     let last = rig.power_on("last-boot", Asked::Threads, last_evening).await?;
     let claimed = claiming::test(dist, &rig, [password()?, password()?], length).await?;
+    updates::test(dist, &rig, &people[0]).await?;
     report::assert_lean(&first.boot.report)?;
     report::assert_lean(&last.boot.report)?;
     assert_lasts(&last.boot.report, &before)?;
@@ -103,6 +105,19 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow
     }
     report::print(dist, &first.boot, &last.boot)?;
     report::record(dist).await
+}
+
+/// Of all this the updates of the server only.
+pub async fn test_updates(dist: &Dist, disk: &Disk) -> anyhow::Result<()> {
+    let people = people()?;
+    let _network = Network::set_up(&disk.folder).await?;
+    let rig = Rig::set_up(disk, CARD_BYTES, &people).await?;
+    updates::test(dist, &rig, &people[0]).await
+}
+
+/// Three who have an account.
+fn people() -> anyhow::Result<Vec<Person>> {
+    ["anna", "ben", "carol"].map(|name| Ok(Person { name, password: password()? })).into_iter().collect()
 }
 
 /// It is the same box as before the power cut, and its time and its log go on.

@@ -28,24 +28,47 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Between two visits of one visitor: a box that is busy with visitors starts no server.
 const BETWEEN: Duration = Duration::from_millis(100);
 
+/// They come until they are told to stop.
+pub struct Visitors {
+    done: Arc<AtomicBool>,
+    answers: Arc<AtomicUsize>,
+    visitors: JoinSet<anyhow::Result<usize>>,
+}
+
+impl Visitors {
+    pub fn begin(door: SocketAddr) -> Self {
+        let (done, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let mut visitors = JoinSet::new();
+        for _ in 0..VISITORS {
+            let (done, answers) = (Arc::clone(&done), Arc::clone(&answers));
+            visitors.spawn(async move {
+                let mut visits = 0;
+                while !done.load(Ordering::Relaxed) {
+                    let is_answered = visit(door).await?;
+                    answers.fetch_add(usize::from(is_answered), Ordering::Relaxed);
+                    visits += 1;
+                    tokio::time::sleep(BETWEEN).await;
+                }
+                anyhow::Ok(visits)
+            });
+        }
+        Self { done, answers, visitors }
+    }
+
+    /// How often they came, and how often they were answered. Fails where one was not let in.
+    pub async fn end(mut self) -> anyhow::Result<(usize, usize)> {
+        self.done.store(true, Ordering::Relaxed);
+        let mut visits: usize = 0;
+        while let Some(visitor) = self.visitors.join_next().await {
+            visits += visitor??;
+        }
+        Ok((visits, self.answers.load(Ordering::Relaxed)))
+    }
+}
+
 /// Asserts that the server is killed so often and that each visitor gets in, answered or cut off.
 pub async fn assert_never_refused(machine: &mut Machine, door: SocketAddr) -> anyhow::Result<()> {
-    let done = Arc::new(AtomicBool::new(false));
-    let answers = Arc::new(AtomicUsize::new(0));
-    let mut visitors = JoinSet::new();
-    for _ in 0..VISITORS {
-        let (done, answers) = (Arc::clone(&done), Arc::clone(&answers));
-        visitors.spawn(async move {
-            let mut visits = 0;
-            while !done.load(Ordering::Relaxed) {
-                let is_answered = visit(door).await?;
-                answers.fetch_add(usize::from(is_answered), Ordering::Relaxed);
-                visits += 1;
-                tokio::time::sleep(BETWEEN).await;
-            }
-            anyhow::Ok(visits)
-        });
-    }
+    let visitors = Visitors::begin(door);
     let end = machine
         .wait_for("the last of the kills", LIMIT, async |console| {
             let kills = (1..=KILLS).all(|kill| console.contains(&format!("posthouse-selftest: kills={kill}\r")));
@@ -55,12 +78,7 @@ pub async fn assert_never_refused(machine: &mut Machine, door: SocketAddr) -> an
         })
         .await?;
     ensure!(["listening", "active"].contains(&end.as_str()), "after the kills the socket is {end}");
-    done.store(true, Ordering::Relaxed);
-    let mut visits: usize = 0;
-    while let Some(visitor) = visitors.join_next().await {
-        visits += visitor??;
-    }
-    let answers = answers.load(Ordering::Relaxed);
+    let (visits, answers) = visitors.end().await?;
     // Between two kills the server is there.
     ensure!(answers >= KILLS, "only {answers} of {visits} visits were answered");
     println!("test-image: server killed {KILLS} times: {visits} visits, {answers} answered, nobody refused");
