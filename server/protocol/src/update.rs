@@ -215,6 +215,9 @@ pub enum UpdateRequest {
     Rollback {
         /// Who wants it, for the audit.
         by: String,
+        /// The oldest schema whose servers can read the database as it is now, or will be within seconds.
+        #[serde(default)]
+        needs: u32,
     },
 }
 
@@ -368,7 +371,7 @@ mod tests {
         let by = "anna".to_owned();
         let install = UpdateRequest::Install { bundle: "00".to_owned(), by: by.clone() };
         assert_eq!(read(r#"{"request":"install","bundle":"00","by":"anna"}"#), Some(install));
-        assert_eq!(read(r#"{"request":"rollback","by":"anna"}"#), Some(UpdateRequest::Rollback { by }));
+        assert_eq!(read(r#"{"request":"rollback","by":"anna"}"#), Some(UpdateRequest::Rollback { by, needs: 0 }));
         for odd in [r#"{"request":"install","by":"anna"}"#, r#"{"request":"format","by":"anna"}"#, "{}"] {
             assert_eq!(read(odd), None, "{odd}");
         }

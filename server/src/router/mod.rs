@@ -92,6 +92,14 @@ impl Router {
         self.inner.store.epoch()
     }
 
+    /// The oldest schema whose servers can read the database, at the latest once this release is confirmed.
+    ///
+    /// # Errors
+    /// When the database can't be read.
+    pub fn database_needs(&self) -> Result<u32, StoreError> {
+        self.inner.store.needs()
+    }
+
     /// How many sessions of people are connected.
     pub fn session_count(&self) -> usize {
         self.inner.registry.count()

@@ -44,10 +44,20 @@ pub(super) fn mark(tables: &mut Tables<'_>) -> Result<(), redb::Error> {
 
 /// Whether something is left to be done once the release is confirmed.
 pub(super) fn has_raises(database: &Database, raises: &[Raise]) -> Result<bool, StoreError> {
+    let min_reader = min_reader(database)?;
+    Ok(raises.iter().any(|raise| raise.to > min_reader))
+}
+
+/// The oldest schema that can read the database when nothing is left to be done.
+pub(super) fn needs(database: &Database, raises: &[Raise]) -> Result<u32, StoreError> {
+    let needs = raises.iter().map(|raise| raise.to).fold(min_reader(database)?, u64::max);
+    Ok(u32::try_from(needs).unwrap_or(u32::MAX))
+}
+
+fn min_reader(database: &Database) -> Result<u64, StoreError> {
     let txn = database.begin_read().map_err(StoreError::database)?;
     let meta = txn.open_table(META).map_err(StoreError::database)?;
-    let min_reader = meta.get("min_reader").map_err(StoreError::database)?.map_or(0, |found| found.value());
-    Ok(raises.iter().any(|raise| raise.to > min_reader))
+    Ok(meta.get("min_reader").map_err(StoreError::database)?.map_or(0, |found| found.value()))
 }
 
 /// Does what is left to be done, all of it or nothing; durable when this returns. Gives what the database asks of its readers
@@ -104,7 +114,7 @@ mod tests {
         made
     }
 
-    fn min_reader(folder: &Path) -> u64 {
+    fn noted(folder: &Path) -> u64 {
         edit(folder, |tables| tables.meta.get("min_reader").expect("read").expect("there").value())
     }
 
@@ -125,19 +135,25 @@ mod tests {
         let parts = Store::open(folder.path()).expect("opens");
         write_something(&parts.store, "anna").await;
         stop(parts).await;
-        assert_eq!(min_reader(folder.path()), MIN_READER, "what was written can be read by the release before");
+        assert_eq!(noted(folder.path()), MIN_READER, "what was written can be read by the release before");
 
         let parts = Store::open(folder.path()).expect("opens");
         write_something(&parts.store, "ben").await;
         let database = parts.store.database.clone();
         assert!(has_raises(&database, NEXT).expect("read"));
+        assert_eq!(needs(&database, &[]).expect("read"), u32::try_from(MIN_READER).expect("small"));
+        assert_eq!(
+            needs(&database, NEXT).expect("read"),
+            u32::try_from(SCHEMA + 1).expect("small"),
+            "it comes to that"
+        );
         assert_eq!(raise(&database, NEXT).expect("durable"), Some(SCHEMA + 1));
         assert_eq!(raise(&database, NEXT).expect("nothing to do"), None, "once and for all");
         drop(database);
         // It goes on serving, on what it has changed.
         write_something(&parts.store, "carl").await;
         stop(parts).await;
-        assert_eq!(min_reader(folder.path()), SCHEMA + 1);
+        assert_eq!(noted(folder.path()), SCHEMA + 1);
         let refused = Store::open(folder.path()).map(drop).expect_err("this build is the older one now").to_string();
         assert!(refused.contains("needs a newer posthoused"), "{refused}");
         let found = edit(folder.path(), |tables| {

@@ -364,6 +364,14 @@ impl Store {
         format::has_raises(&self.database, format::RAISES)
     }
 
+    /// The oldest schema whose servers can read the database once that is done; as it is, where nothing is to be done.
+    ///
+    /// # Errors
+    /// `Database` when the file can't be read.
+    pub fn needs(&self) -> Result<u32, StoreError> {
+        format::needs(&self.database, format::RAISES)
+    }
+
     /// Does that; for a release that is confirmed. Gives the oldest schema that can read the database from now on, if that is
     /// another than before; it is durable then.
     ///

@@ -195,7 +195,7 @@ mod tests {
     fn a_request_that_waits_is_not_replaced() {
         let folder = tempfile::tempdir().expect("a folder");
         let inbox = Inbox::open(&folder.path().join("inbox")).expect("made");
-        let request = |by: &str| UpdateRequest::Rollback { by: by.to_owned() };
+        let request = |by: &str| UpdateRequest::Rollback { by: by.to_owned(), needs: 2 };
         assert!(!inbox.is_asked());
         inbox.ask(&request("anna")).expect("asked");
         assert!(inbox.is_asked());

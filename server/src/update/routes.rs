@@ -210,8 +210,9 @@ impl Updates {
         if state.previous.is_none() {
             return Err(Refused::Conflict("there is no version to go back to".to_owned()));
         }
+        let needs = self.router.database_needs().map_err(|error| std::io::Error::other(error.to_string()))?;
         tracing::info!(by, "the updater is asked to go back to the version before");
-        self.inbox()?.ask(&UpdateRequest::Rollback { by: by.to_owned() })?;
+        self.inbox()?.ask(&UpdateRequest::Rollback { by: by.to_owned(), needs })?;
         Ok(self.shown(&Route::Status))
     }
 

@@ -149,7 +149,9 @@ pub enum StateError {
     #[error("the version before is below what may be gone back to")]
     BelowRatchet,
     /// It can't read what is there now.
-    #[error("the version before reads databases from schema {reads} on, and this one can't be read below {needs}")]
+    #[error(
+        "there is no way back: the version before reads databases of schema {reads} at most, and this box's needs {needs}"
+    )]
     Unreadable {
         /// The schema of the version before.
         reads: u32,
@@ -257,11 +259,12 @@ impl State {
         };
     }
 
-    /// Somebody wants the version before: it and the present one change places. `factory_schema` is that of the factory's.
+    /// Somebody wants the version before: it and the present one change places. `factory_schema` is that of the factory's,
+    /// `needs` what the server says of the database: more than was signed, once a confirmed version has changed it for good.
     ///
     /// # Errors
     /// When there is none, or it must not run any more.
-    pub fn go_back(&mut self, trust: &Trust, factory_schema: u32) -> Result<(), StateError> {
+    pub fn go_back(&mut self, trust: &Trust, factory_schema: u32, needs: u32) -> Result<(), StateError> {
         if let Some(trial) = &self.trial {
             return Err(StateError::TrialUnderWay(trial.slot.version.clone()));
         }
@@ -272,10 +275,12 @@ impl State {
             Slot::Factory => factory_schema,
             Slot::Installed(slot) => slot.schema,
         };
-        if let Slot::Installed(current) = &self.current
-            && reads < current.min_reader
-        {
-            return Err(StateError::Unreadable { reads, needs: current.min_reader });
+        let needs = match &self.current {
+            Slot::Installed(current) => current.min_reader.max(needs),
+            Slot::Factory => needs,
+        };
+        if reads < needs {
+            return Err(StateError::Unreadable { reads, needs });
         }
         let previous = previous.clone();
         self.previous = Some(std::mem::replace(&mut self.current, previous));

@@ -372,7 +372,7 @@ async fn what_cannot_be_done_is_said_in_a_line() {
     assert!(refused(&["rollback"]).contains("another request is being carried out"));
     of.says(&json!({"previous": {"version": "0"}}));
     terminal.run(&["update", "rollback", "--no-wait"]).ok();
-    assert_eq!(of.request(), Some(json!({"request": "rollback", "by": "anna"})));
+    assert_eq!(of.request(), Some(json!({"request": "rollback", "by": "anna", "needs": 2})));
 
     let said = terminal.run(&["update", "postpone", "3"]).ok();
     assert!(said.contains("no update URL is set"), "{said}");

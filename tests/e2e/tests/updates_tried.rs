@@ -89,8 +89,8 @@ impl Fitted {
             sha256: Sha256::of(&binary),
             packed_length: packed.len() as u64,
             packed_sha256: Sha256::of(&packed),
-            schema: 1,
-            min_reader: 1,
+            schema: 2,
+            min_reader: 2,
             issued_day: 20_780,
             expires_day: 20_960,
             min_seq: 0,
@@ -124,7 +124,7 @@ fn server_script(version: &str) -> String {
     let arch = std::env::consts::ARCH;
     format!(
         "#!/bin/sh\n[ \"$1\" = --selfcheck ] || exit 9\n\
-         echo '{{\"version\":\"{version}\",\"arch\":\"{arch}\",\"schema\":1,\"min_reader\":1}}'\n"
+         echo '{{\"version\":\"{version}\",\"arch\":\"{arch}\",\"schema\":2,\"min_reader\":2}}'\n"
     )
 }
 

@@ -65,8 +65,8 @@ impl Signers {
         serde_json::to_vec(&self.root).expect("JSON")
     }
 
-    /// The next release: this program.
-    pub fn bundle(&self, program: &[u8]) -> Vec<u8> {
+    /// The next release: this program, which writes databases of this schema, or of the server's own.
+    pub fn bundle(&self, program: &[u8], schema: Option<u32>) -> Vec<u8> {
         let packed = packed(program);
         let release = Release {
             product: PRODUCT.to_owned(),
@@ -80,7 +80,7 @@ impl Signers {
             sha256: Sha256::of(program),
             packed_length: packed.len() as u64,
             packed_sha256: Sha256::of(&packed),
-            schema: self.said.schema,
+            schema: schema.unwrap_or(self.said.schema),
             min_reader: self.said.min_reader,
             issued_day: 20_000,
             expires_day: 40_000,
@@ -124,9 +124,17 @@ impl Parts {
     /// # Panics
     /// When `strip` is not there; it comes with the linker.
     pub fn new() -> Self {
+        Self::of(&programs::build())
+    }
+
+    /// The same of another one.
+    ///
+    /// # Panics
+    /// As above.
+    pub fn of(server: &Path) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("stripped");
-        let status = Command::new("strip").arg("-o").arg(&path).arg(programs::build()).status();
+        let status = Command::new("strip").arg("-o").arg(&path).arg(server).status();
         assert!(status.expect("strip (binutils)").success(), "strip failed");
         Self { program: std::fs::read(path).expect("the stripped server") }
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use posthouse_client::admin::Admin;
-use posthouse_client::{Client, ClientError, Inbox, Item, Link, ServerUrl, Start, new_client_msg_id};
+use posthouse_client::{Client, ClientError, Inbox, Item, Link, ServerUrl, Start, Updates, new_client_msg_id};
 use posthouse_e2e::PASSWORD;
 use posthouse_protocol::admin::AccountAddParams;
 use posthouse_protocol::{
@@ -107,6 +107,12 @@ impl Fleet {
             clients.push(Member { link, conversation, account, heard, sender });
         }
         Self { clients, over, acknowledged }
+    }
+
+    /// What the first of them, who owns the box, does with updates.
+    pub async fn owner(server: &ServerUrl) -> Updates {
+        let token = log_in(server, 0).await;
+        Updates::new(posthouse_client::Login { server: server.clone(), username: name(0), token })
     }
 
     /// How many messages were acknowledged so far.

@@ -116,7 +116,15 @@ impl World {
     /// Has a program installed, as the server would: the bundle and the request lie in its inbox when this returns. Gives the
     /// program's hash.
     pub fn push(&self, program: &[u8]) -> String {
-        let bundle = self.signers.bundle(program);
+        self.install(program, self.signers.bundle(program, None))
+    }
+
+    /// The same of a program that writes databases of this schema.
+    pub fn push_schema(&self, program: &[u8], schema: u32) -> String {
+        self.install(program, self.signers.bundle(program, Some(schema)))
+    }
+
+    fn install(&self, program: &[u8], bundle: Vec<u8>) -> String {
         let hash = Sha256::of(&bundle).to_string();
         let inbox = self.path("/var/lib/posthouse/inbox");
         std::fs::write(inbox.join(format!("{hash}.phb")), bundle).expect("written");
@@ -126,7 +134,7 @@ impl World {
 
     /// Asks for the version before.
     pub fn roll_back(&self) {
-        self.request(&UpdateRequest::Rollback { by: "Anna".to_owned() });
+        self.request(&UpdateRequest::Rollback { by: "Anna".to_owned(), needs: 0 });
     }
 
     fn request(&self, request: &UpdateRequest) {
@@ -156,7 +164,12 @@ impl World {
 
     /// Whether what came with the image serves.
     pub fn factory_serves(&self) -> bool {
-        self.program().is_some_and(|program| program == real(&binaries::server())) && self.is_healthy()
+        self.is_factory() && self.is_healthy()
+    }
+
+    /// Whether it runs, whatever it serves.
+    pub fn is_factory(&self) -> bool {
+        self.program().is_some_and(|program| program == real(&binaries::server()))
     }
 
     /// Whether the installed program with this hash serves.
@@ -167,16 +180,21 @@ impl World {
 
     /// Whether the server answers at its door.
     pub fn is_healthy(&self) -> bool {
+        self.page("/healthz").contains(r#""status":"ok""#)
+    }
+
+    /// The whole answer to a GET, empty where the connection failed.
+    pub fn page(&self, path: &str) -> String {
         use std::io::{Read, Write};
         let ask = || -> std::io::Result<String> {
             let mut stream = std::net::TcpStream::connect(self.supervisor.addresses()[0])?;
             stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+            write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer)?;
             Ok(answer)
         };
-        ask().is_ok_and(|answer| answer.contains(r#""status":"ok""#))
+        ask().unwrap_or_default()
     }
 
     /// Waits until something is so, and gives how long that took.

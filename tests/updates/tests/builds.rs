@@ -17,7 +17,7 @@ use crate::stage::{Stage, left_out};
 const BACK_WITHIN: Duration = Duration::from_secs(120);
 
 /// By then a good one is confirmed, with the short time-outs.
-const CONFIRMED_WITHIN: Duration = Duration::from_secs(40);
+pub const CONFIRMED_WITHIN: Duration = Duration::from_secs(40);
 
 /// A build that has kept so much of a core busy, for so long, has to be found out.
 const BUSY_AT: f64 = 1.2;
@@ -200,7 +200,7 @@ fn bad((name, make, end): &Case, timing: &Timing) -> String {
     format!("{name:<20} {:>5.1} s; {counts}; {refused}", took.as_secs_f64())
 }
 
-fn taken_back(world: &World, words: &str) -> Duration {
+pub fn taken_back(world: &World, words: &str) -> Duration {
     let took = world.wait("way back", BACK_WITHIN, |world| {
         outcome(world) == Some(UpdateOutcome::RolledBack) && world.factory_serves()
     });
@@ -220,6 +220,6 @@ fn refused(world: &World, words: &str) -> Duration {
     took
 }
 
-fn outcome(world: &World) -> Option<UpdateOutcome> {
+pub fn outcome(world: &World) -> Option<UpdateOutcome> {
     world.state()?.last.map(|last| last.outcome)
 }

@@ -4,4 +4,5 @@ mod alone;
 mod builds;
 mod crowd;
 mod kills;
+mod schema;
 mod stage;

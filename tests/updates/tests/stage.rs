@@ -43,6 +43,12 @@ impl Stage {
         until("acknowledgements", || (self.fleet.acknowledged() > heard + 3 * CLIENTS as u64).then_some(()));
     }
 
+    /// The owner asks to go back, as people do: by the server.
+    pub fn ask_to_go_back(&self) {
+        let ask = async { Fleet::owner(&self.world.url()).await.roll_back().await };
+        self.runtime.block_on(ask).expect("the server asks its updater");
+    }
+
     /// Ends it.
     ///
     /// # Panics

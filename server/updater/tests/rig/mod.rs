@@ -208,7 +208,7 @@ impl Rig {
     }
 
     pub fn go_back(&self) {
-        self.ask(&UpdateRequest::Rollback { by: "ben".to_owned() });
+        self.ask(&UpdateRequest::Rollback { by: "ben".to_owned(), needs: 0 });
     }
 
     pub fn status(&self) -> UpdateState {

@@ -67,7 +67,7 @@ fn answer(paths: &Paths, request: &Request) -> anyhow::Result<()> {
         records.tell();
         let refused = match &request.content {
             Ok(UpdateRequest::Install { .. }) => install(records, request),
-            Ok(UpdateRequest::Rollback { by }) => go_back(records, request, by),
+            Ok(UpdateRequest::Rollback { by, needs }) => go_back(records, request, by, *needs),
             Err(error) => {
                 drop(records);
                 Err(anyhow!("{error:#}"))
@@ -114,7 +114,7 @@ fn may_stage_anything(state: &State) -> anyhow::Result<()> {
     }
 }
 
-fn go_back(mut records: Records, request: &Request, by: &str) -> anyhow::Result<()> {
+fn go_back(mut records: Records, request: &Request, by: &str, needs: u32) -> anyhow::Result<()> {
     let trust = records.trust.clone().map_err(|reason| anyhow!("{reason}"))?;
     let mut next = records.kept.clone();
     let schema = match &next.state.previous {
@@ -122,7 +122,7 @@ fn go_back(mut records: Records, request: &Request, by: &str) -> anyhow::Result<
         // It says so itself.
         _ => 0,
     };
-    next.state.go_back(&trust, schema)?;
+    next.state.go_back(&trust, schema, needs)?;
     slots::check(&records.paths, &next.state.current)?;
     next.answered = Some(request.number);
     next.refused = None;

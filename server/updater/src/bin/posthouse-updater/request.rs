@@ -94,7 +94,7 @@ impl Request {
     /// Who asks.
     pub fn by(&self) -> Option<&str> {
         match &self.content {
-            Ok(UpdateRequest::Install { by, .. } | UpdateRequest::Rollback { by }) => Some(by),
+            Ok(UpdateRequest::Install { by, .. } | UpdateRequest::Rollback { by, .. }) => Some(by),
             Err(_) => None,
         }
     }
