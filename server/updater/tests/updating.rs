@@ -5,6 +5,9 @@
 mod rig;
 mod world;
 
+use std::fs::{self, File};
+use std::time::{Duration, Instant};
+
 use posthouse_protocol::update::{SlotKind, UpdateOutcome};
 use rig::Rig;
 
@@ -148,4 +151,29 @@ fn somebody_goes_back_and_forth() {
     assert_eq!((status.last.map(|last| last.outcome), status.ratchet.seq), (Some(UpdateOutcome::WentBack), 3));
     let newest = &status.history[0];
     assert_eq!((newest.what.as_str(), newest.by.as_deref()), ("went_back", Some("ben")));
+}
+
+#[test]
+fn a_trial_is_watched_while_somebody_else_has_the_records() {
+    let mut rig = new_box();
+    try_out(&mut rig, 2);
+    let long = ["trial", "--soak-seconds", "60", "--every-seconds", "0.05"];
+    let mut trial = rig.command(&long).spawn().expect("the updater runs");
+    let verdict = rig.path("probe/verdict");
+    let probes = || {
+        // Each one leaves its verdict anew.
+        let seen = || fs::metadata(&verdict).and_then(|file| file.modified()).ok();
+        let (deadline, before) = (Instant::now() + Duration::from_secs(10), seen());
+        while seen().is_none() || seen() == before {
+            assert!(Instant::now() < deadline, "no probe is made");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    probes();
+    let lock = File::open(rig.path("state/lock")).expect("there");
+    lock.lock().expect("locked");
+    (0..3).for_each(|_| probes());
+    drop(lock);
+    trial.kill().expect("it was going on");
+    trial.wait().expect("ended");
 }

@@ -3,10 +3,14 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use posthouse_protocol::update::{HistoryEntry, UpdateRefusal};
-use posthouse_updater::{Sha256, State};
+use posthouse_updater::{InstalledSlot, Record, RecordError, Sha256, State};
 use serde::{Deserialize, Serialize};
 
 use crate::measure::Baseline;
+use crate::paths::Paths;
+
+/// Names its two files.
+pub const NAME: &str = "state";
 
 /// Events that the audit has not taken yet, the oldest forgotten first: the disk is full.
 const EVENTS_MAX: usize = 32;
@@ -48,6 +52,19 @@ pub struct Event {
 }
 
 impl Kept {
+    /// Reads the record and nothing else, without waiting for whoever changes it: as it was, or as it will be.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn read(paths: &Paths) -> Result<Self, RecordError> {
+        Record::open(&paths.state_dir, NAME).map(|(_, kept)| kept.unwrap_or_default())
+    }
+
+    /// Whether this is what is tried.
+    pub fn tries(&self, slot: &InstalledSlot) -> bool {
+        self.state.trial.as_ref().is_some_and(|trial| trial.slot.sha256 == slot.sha256)
+    }
+
     /// Notes what happens by this change; `last` is the number of the event before it.
     pub fn note(&mut self, last: u64, what: &str, version: Option<String>, by: Option<&str>, reason: Option<&str>) {
         let last = self.events.last().map_or(last, |event| event.n.max(last));

@@ -17,7 +17,7 @@ use crate::audit::Audit;
 use crate::failpoints::reach;
 use crate::kept::{Kept, now_ms};
 use crate::paths::Paths;
-use crate::{files, say, slots, status};
+use crate::{files, kept, say, slots, status};
 
 /// Others hold the lock for some syncs of a card: one that takes longer is not waited for.
 pub const LOCK_WAIT: Duration = Duration::from_secs(20);
@@ -73,12 +73,12 @@ impl Records {
             .inspect_err(|error| troubles.push(format!("nothing can be installed: {error:#}")))
             .ok();
         let mut is_known = true;
-        let (state_record, kept) = Record::open(&paths.state_dir, "state").unwrap_or_else(|error| {
+        let (state_record, kept) = Record::open(&paths.state_dir, kept::NAME).unwrap_or_else(|error| {
             troubles.push(format!("{error}; the server that came with the image runs"));
             // What can't be read today may be read tomorrow: it is not written over.
             lock = lock.take().filter(|_| matches!(error, RecordError::Damaged { .. }));
             is_known = false;
-            (Record::anew(&paths.state_dir, "state"), None)
+            (Record::anew(&paths.state_dir, kept::NAME), None)
         });
         let (trust_record, trust) = Record::open(&paths.state_dir, "trust").unwrap_or_else(|error| {
             troubles.push(format!("{error}; whom to trust is what the image says"));

@@ -12,6 +12,7 @@ use posthouse_updater::Trial;
 
 use crate::control::ServerUnit;
 use crate::failpoints::reach;
+use crate::kept::Kept;
 use crate::measure::Sample;
 use crate::paths::Paths;
 use crate::records::{LOCK_WAIT, Records, Transition};
@@ -112,18 +113,14 @@ pub fn run(paths: &Paths, options: &Options) -> anyhow::Result<()> {
     tidy(Records::open(paths, LOCK_WAIT))
 }
 
-/// Whether nobody else has ended it: crashes do, and starts that were used up.
+/// Whether nobody else has ended it: crashes do, and starts that were used up. Where that can't be read it has its deadlines.
 fn is_going_on(paths: &Paths, trial: &Trial) -> bool {
-    same(&Records::open(paths, LOCK_WAIT), trial)
-}
-
-fn same(records: &Records, trial: &Trial) -> bool {
-    records.kept.state.trial.as_ref().is_some_and(|present| present.slot.sha256 == trial.slot.sha256)
+    Kept::read(paths).map_or(true, |kept| kept.tries(&trial.slot))
 }
 
 fn confirm(paths: &Paths, trial: &Trial) -> anyhow::Result<()> {
     let mut records = Records::open(paths, LOCK_WAIT);
-    if same(&records, trial) {
+    if records.kept.tries(&trial.slot) {
         let mut next = records.kept.clone();
         next.state.confirm()?;
         records.end(Transition::Confirm, next, None)?;
@@ -136,7 +133,7 @@ fn confirm(paths: &Paths, trial: &Trial) -> anyhow::Result<()> {
 
 fn give_up(paths: &Paths, trial: &Trial, reason: &str) -> anyhow::Result<()> {
     let mut records = Records::open(paths, LOCK_WAIT);
-    if same(&records, trial) {
+    if records.kept.tries(&trial.slot) {
         let mut next = records.kept.clone();
         next.state.give_up(reason)?;
         if let Err(error) = records.end(Transition::GiveUp, next, None) {
