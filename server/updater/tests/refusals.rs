@@ -125,6 +125,11 @@ fn bundles_that_are_not_signed_for_this_box_are_refused_before_anything_is_run()
         rig.offer(&rig.bundle(&release, &packed));
         assert_refused(&mut rig, &format!("the release is for {words} {other:?}"));
     }
+    // The channel is what root's file says.
+    fs::write(rig.path("settings"), r#"{"updates":{"channel":"beta"}}"#).expect("written");
+    rig.offer(&whole);
+    assert_refused(&mut rig, "the release is for channel \"stable\", and this box for \"beta\"");
+    fs::remove_file(rig.path("settings")).expect("removed");
     rig.offer_release(2);
     assert_refused(&mut rig, "is not newer than seq 2");
     rig.offer_release(1);

@@ -117,6 +117,7 @@ impl Rig {
             ("--run-dir", "run"),
             ("--factory", "factory"),
             ("--root", "root"),
+            ("--settings", "settings"),
             ("--control", "control"),
             ("--verdict", "probe/verdict"),
         ] {
