@@ -11,7 +11,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use posthouse_protocol::update::UpdateOutcome;
 use posthouse_updater::Sha256;
 use rig::{Rig, Run};
 
@@ -243,6 +245,35 @@ fn lengthen(path: &Path) {
         text.push('\n');
     }
     fs::write(path, text).expect("written");
+}
+
+#[test]
+fn a_pick_that_is_killed_leaves_no_trial_unwatched() {
+    const WATCH: &str = "start --no-block posthouse-trial.service";
+    for place in ["start.before", "start.recorded", "start.audited", "start.told", "start.linked", "start.secret"] {
+        let mut device = Device::new(&[FACTORY, "0.2.0"]);
+        device.install(2);
+        device.watch();
+        device.may_start = vec!["0.2.0".to_owned(), "0.3.0".to_owned()];
+        device.rig.offer_release(3);
+        device.rig.show(0, "active");
+        device.rig.inbox();
+        device.rig.asked();
+        device.rig.kill_at = Some(place.to_owned());
+        // The power stays, and the server is started all the same.
+        assert!(device.rig.pick().is_killed, "{place}");
+        assert!(device.rig.asked().contains(&WATCH.to_owned()), "{place}: nobody watches");
+        device.rig.show(std::process::id(), "active");
+        let mut trial = device.rig.trial_command().spawn().expect("the updater runs");
+        while trial.try_wait().expect("it can be waited for").is_none() {
+            if device.rig.asked().iter().any(|call| call.starts_with("restart")) {
+                device.start();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!((device.rig.starts().as_str(), device.is_trying()), ("0.3.0", false), "{place}");
+        assert_eq!(device.rig.status().last.map(|last| last.outcome), Some(UpdateOutcome::Confirmed), "{place}");
+    }
 }
 
 #[test]

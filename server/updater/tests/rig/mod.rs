@@ -146,8 +146,11 @@ impl Rig {
         Run { is_killed, is_success: output.status.success(), said }
     }
 
+    /// What stands before each start of the server, one after the other, also where the first one is killed.
     pub fn pick(&mut self) -> Run {
-        self.run(&["pick"])
+        let run = self.run(&["pick"]);
+        self.run(&["attend"]);
+        run
     }
 
     pub fn inbox(&mut self) -> Run {

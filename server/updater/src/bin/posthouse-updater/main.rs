@@ -1,9 +1,10 @@
 //! `posthouse-updater`: the part of the image that installs, tries and takes back versions of the server. Root, and without network.
 //!
-//! Each subcommand is started by a unit of systemd and does one thing: `pick` says what to start, `ended` counts what crashed,
+//! Each subcommand is started by a unit of systemd and does one thing: `pick` says what to start, `attend` has it watched, `ended` counts what crashed,
 //! `trial` watches what is tried, `inbox` does what the server asks for. README.md says how they go together. None of them ever
 //! keeps the server from starting.
 
+mod attend;
 mod audit;
 mod control;
 mod credentials;
@@ -42,6 +43,8 @@ struct Arguments {
 enum Command {
     /// Says what is to be started, by a link; before each start of the server
     Pick,
+    /// Has what is being tried watched; before each start of the server, behind `pick`
+    Attend,
     /// Counts a crash of what is being tried; after each end of the server
     Ended,
     /// Watches what is being tried, and confirms it or gives it up
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
     let Arguments { paths, command } = Arguments::parse();
     let done = match command {
         Command::Pick => pick::run(&paths),
+        Command::Attend => attend::run(&paths),
         Command::Ended => ended::run(&paths),
         Command::Trial(options) => trial::run(&paths, &options),
         Command::Inbox => inbox::run(&paths),

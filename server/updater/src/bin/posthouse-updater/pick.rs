@@ -14,7 +14,7 @@ use crate::paths::Paths;
 use crate::records::{LOCK_WAIT, Records, Transition};
 use crate::{control, credentials, files, inbox, say, slots};
 
-/// Links what is to be started, and starts what watches it.
+/// Links what is to be started.
 ///
 /// # Errors
 /// When not even a link can be made.
@@ -37,10 +37,8 @@ pub fn run(paths: &Paths) -> anyhow::Result<()> {
     records.tell();
     let is_due = inbox::is_due(&records);
     drop(records);
-    for unit in [(is_trial, control::TRIAL), (is_due, control::UPDATE)].map(|(is, unit)| is.then_some(unit)) {
-        if let Some(Err(error)) = unit.map(|unit| control::start(paths, unit)) {
-            say(&format!("{error:#}"));
-        }
+    if is_due && let Err(error) = control::start(paths, control::UPDATE) {
+        say(&format!("{error:#}"));
     }
     Ok(())
 }

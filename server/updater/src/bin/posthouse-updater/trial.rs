@@ -73,7 +73,7 @@ pub fn run(paths: &Paths, options: &Options) -> anyhow::Result<()> {
         total: options.total_seconds,
     };
     let mut watch = Watch::new(limits, baseline, Instant::now());
-    let (mut probe, mut unit) = (None::<Probe>, ServerUnit::default());
+    let (mut probe, mut unit, mut has_started_anew) = (None::<Probe>, ServerUnit::default(), false);
     while is_going_on(paths, &trial) {
         if let Some(verdict) = probe.as_mut().and_then(Probe::verdict) {
             probe = None;
@@ -87,8 +87,14 @@ pub fn run(paths: &Paths, options: &Options) -> anyhow::Result<()> {
         }
         // Where the service manager says nothing, the server is as it was.
         unit = control::server(paths).unwrap_or(unit);
+        let is_picked = ended::ran(paths, &trial.slot);
+        // Once: what fails again has its deadlines.
+        if unit.is_ready && !(is_picked && paths.secret().exists()) && !has_started_anew {
+            has_started_anew = start_anew(paths);
+            watch.begin_again(Instant::now());
+        }
         // Until the new one is started, the old one says nothing of it.
-        let seen = if ended::ran(paths, &trial.slot) { unit } else { ServerUnit::default() };
+        let seen = if is_picked { unit } else { ServerUnit::default() };
         let sample = seen.pid.and_then(Sample::of);
         match watch.look(Instant::now(), seen, sample, probe.is_some()) {
             Step::Wait => {}
@@ -111,6 +117,17 @@ pub fn run(paths: &Paths, options: &Options) -> anyhow::Result<()> {
         std::thread::sleep(LOOK_EVERY.min(options.every_seconds / 5));
     }
     tidy(Records::open(paths, LOCK_WAIT))
+}
+
+/// What is to be tried was not picked to the end: whatever did that was killed. Where the card takes no writes, no start can be
+/// counted, and it waits.
+fn start_anew(paths: &Paths) -> bool {
+    let done = storage::check(paths).map_err(anyhow::Error::msg).and_then(|()| control::restart_server(paths));
+    match &done {
+        Ok(()) => say("what is to be tried was not picked to the end: the server is started anew"),
+        Err(error) => say(&format!("what is to be tried was not picked to the end: {error:#}")),
+    }
+    done.is_ok()
 }
 
 /// Whether nobody else has ended it: crashes do, and starts that were used up. Where that can't be read it has its deadlines.
