@@ -3,6 +3,7 @@
 # Variables for the image, given as `make image BASE=debian`; make hands them on to the scripts:
 #   BASE=auto|raspios|debian   where kernel and firmware come from
 #   VERSION=…                  the version in the image's name; the workspace's by default
+#   SEQ=7                      the release whose server it has, below which its boxes install nothing; none by default
 #   UPDATE_ROOT=root.json      whose updates the image will take; the builder's own by default
 #   PROFILE=release|dev        dev compresses fast and lets its developer in, for people who work on the image
 #   LOCK=strict|prefer|off     whether the packages must be those of image/lock; prefer gives way where they are no longer to be had
@@ -15,7 +16,7 @@ install := image/toolchain/install
 help: # prints this list
 	@sed --quiet --regexp-extended 's/^([a-z0-9-]+):.* # (.*)/  make \1\t\2/p' Makefile | expand --tabs=22
 
-image: # builds dist/posthouse-<version>-pi4.img.xz, installing what it needs (BASE=, VERSION=, PROFILE=, UPDATE_ROOT=)
+image: # builds dist/posthouse-<version>-pi4.img.xz, installing what it needs (BASE=, VERSION=, SEQ=, PROFILE=, UPDATE_ROOT=)
 	@$(install) image
 	@image/build
 

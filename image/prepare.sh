@@ -2,7 +2,7 @@
 # What has to be in place before the first stage: the environment, a clean work folder, a lock that fits. Sourced after stage.sh by
 # image/build and image/renew-lock, never run.
 #
-# Inputs:  BASE, VERSION, PROFILE, LOCK, UPDATE_ROOT and the POSTHOUSE_* variables that image/README.md lists.
+# Inputs:  BASE, VERSION, SEQ, PROFILE, LOCK, UPDATE_ROOT and the POSTHOUSE_* variables that image/README.md lists.
 # Outputs: BASE and BASE_REASON settled, VERSION, LOCK, COMMIT, SOURCE_DATE_EPOCH, DISK_ID, WORK, CACHE, DIST, LOCK_FILE, TOOL,
 #          IMAGE_NAME.
 
@@ -34,10 +34,11 @@ prepare_environment() {
   mkdir --parents "$WORK/logs" "$WORK/tmp" || fail "cannot write to $WORK"
 }
 
-# Whose updates the image will take. It goes into the image, so that the same root gives the same image.
+# Whose updates the image will take, and which are too old for it. Both go into the image, so that the same root and seq give the same
+# image.
 settle_update_root() {
   "$TOOL" update-root --given "${UPDATE_ROOT-}" --keys "${XDG_CONFIG_HOME:-$HOME/.config}/posthouse/release" --profile "$PROFILE" \
-    --out "$WORK/update-root" || exit 1
+    --out "$WORK/update-root" --version "$VERSION" --seq "${SEQ-}" --release-out "$WORK/release" || exit 1
 }
 
 # What a killed build left running would write into this build's files.

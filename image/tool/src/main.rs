@@ -54,7 +54,7 @@ enum Command {
     CheckClosed(closed::Subject),
     /// Prints the public keys that POSTHOUSE_DEV_SSH_KEY gives, for an image of the profile dev.
     DeveloperKeys,
-    /// Settles whose updates the image will take.
+    /// Settles which updates the image will take: whose, and what is too old.
     UpdateRoot(update_root::Choice),
     /// Removes from the tree what the image does without.
     Trim(size::Trimming),

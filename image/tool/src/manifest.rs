@@ -66,6 +66,8 @@ struct Manifest {
     package_lock: PackageLock,
     /// Whose updates its boxes take.
     update_root: update_root::Summary,
+    /// Which release its server is of; what is older is not installed. 0 where it was never released.
+    release_seq: u64,
     packages: Vec<Package>,
 }
 
@@ -137,6 +139,7 @@ pub fn write(parts: &Parts) -> anyhow::Result<()> {
         partition_table: Table { kind: "mbr", disk_id: mbr.disk_id, partitions: mbr.partitions },
         package_lock,
         update_root: update_root::summary(&work.join("tree/usr/lib/posthouse/update-root"))?,
+        release_seq: update_root::release(&work.join("tree/usr/lib/posthouse/release"))?.seq,
         packages,
     };
     replace(&parts.out, &(serde_json::to_string_pretty(&manifest)? + "\n"))

@@ -1,4 +1,5 @@
-//! Whose updates a box takes: the root document that goes into its image. Given by `UPDATE_ROOT`, or the builder's own.
+//! Which updates a box takes: the root document that goes into its image, given by `UPDATE_ROOT` or the builder's own, and the release
+//! whose server the image has, given by `SEQ`, below which nothing is installed.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
-use posthouse_updater::{Kind, PRODUCT, Root, RootKey, SecretKey, SignedDocument};
+use posthouse_updater::{ImageRelease, Kind, PRODUCT, Root, RootKey, SecretKey, SignedDocument, Version};
 use serde::Serialize;
 
 /// The file of `posthouse release root`, in the builder's folder.
@@ -33,6 +34,15 @@ pub struct Choice {
     profile: String,
     #[arg(long)]
     out: PathBuf,
+    /// As the image calls itself.
+    #[arg(long)]
+    version: String,
+    /// The seq of the release whose server the image has; empty, or 0, where it was never released.
+    #[arg(long)]
+    seq: String,
+    /// Where that is written.
+    #[arg(long)]
+    release_out: PathBuf,
 }
 
 /// What an image's manifest says of it.
@@ -46,8 +56,12 @@ pub struct Summary {
     test: bool,
 }
 
-/// Writes the root for the image, and gives a line for the person who builds it where there is something to know.
+/// Writes root and release for the image, and gives a line for the person who builds it where there is something to know.
 pub fn choose(choice: &Choice) -> anyhow::Result<Option<String>> {
+    let seq = choice.seq.trim();
+    let seq = if seq.is_empty() { Ok(0) } else { seq.parse::<u64>() };
+    let seq = seq.with_context(|| format!("SEQ '{}' is not the number of a release, such as 7", choice.seq))?;
+    let version = Version::try_from(choice.version.clone()).map_err(|error| anyhow::anyhow!("VERSION: {error}"))?;
     let (path, said) = if choice.given.is_empty() {
         let path = choice.keys.join(ROOT_NAME);
         let is_new = !path.exists();
@@ -71,7 +85,16 @@ pub fn choose(choice: &Choice) -> anyhow::Result<Option<String>> {
         path.display()
     );
     fs::copy(&path, &choice.out).with_context(|| format!("cannot write {}", choice.out.display()))?;
+    let release = serde_json::to_string(&ImageRelease::of(&root, version, seq))?;
+    fs::write(&choice.release_out, release + "\n")
+        .with_context(|| format!("cannot write {}", choice.release_out.display()))?;
     Ok(said)
+}
+
+/// Which release a tree's server is of.
+pub fn release(path: &Path) -> anyhow::Result<ImageRelease> {
+    let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} names no release", path.display()))
 }
 
 /// Of the root that is in a tree.
@@ -143,8 +166,9 @@ mod tests {
     use super::*;
 
     fn choice(folder: &Path, given: &str, profile: &str) -> Choice {
-        let (keys, out) = (folder.join("release"), folder.join("update-root"));
-        Choice { given: given.to_owned(), keys, profile: profile.to_owned(), out }
+        let [keys, out, release_out] = ["release", "update-root", "image-release"].map(|name| folder.join(name));
+        let (version, seq) = ("1.2.3".to_owned(), String::new());
+        Choice { given: given.to_owned(), keys, profile: profile.to_owned(), out, version, seq, release_out }
     }
 
     #[test]
@@ -166,6 +190,24 @@ mod tests {
         }
         let summary = summary(&choice.out).unwrap();
         assert_eq!((summary.threshold, summary.keys.len(), summary.test), (2, 3, false));
+    }
+
+    #[test]
+    fn an_image_says_which_release_its_server_is_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let release = |seq: &str| {
+            let choice = Choice { seq: seq.to_owned(), ..choice(folder.path(), "", "release") };
+            super::choose(&choice).map(|_| serde_json::from_slice(&fs::read(&choice.release_out).unwrap()).unwrap())
+        };
+        let written: ImageRelease = release("7").unwrap();
+        assert_eq!((written.generation, written.seq, written.version.to_string().as_str()), (1, 7, "1.2.3"));
+        assert_eq!(written.place().map(|place| (place.generation, place.seq)), Some((1, 7)));
+        let never: ImageRelease = release("").unwrap();
+        assert_eq!((never.seq, never.place()), (0, None));
+        for bad in ["seven", "-1", "1.5", "99999999999999999999"] {
+            let refused = release(bad).unwrap_err();
+            assert!(format!("{refused:#}").starts_with(&format!("SEQ '{bad}' is not the number")), "{refused:#}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 mod bundle;
 mod document;
+mod image;
 mod key;
 mod record;
 mod release;
@@ -20,6 +21,7 @@ mod trust;
 pub use bundle::pack;
 pub use bundle::{Bundle, BundleError, PACKED_LEN_MAX, ROOTS_MAX, UNPACKED_LEN_MAX};
 pub use document::{DOCUMENT_LEN_MAX, DocumentError, DocumentSignature, Kind, SIGNATURES_MAX, SignedDocument};
+pub use image::ImageRelease;
 #[cfg(feature = "release")]
 pub use key::{KeyFileError, SecretKey};
 pub use key::{KeyId, PublicKey};

@@ -131,6 +131,13 @@ impl Trust {
         Ok(self.clone())
     }
 
+    /// With an image that has the server of this release: what is older is not installed from now on. Of a generation that the
+    /// trusted root does not know it changes nothing.
+    #[must_use]
+    pub fn with_image_release(&self, place: Installed) -> Self {
+        if place.generation > self.root.generation { self.clone() } else { self.reached(place, 0) }
+    }
+
     /// Whose keys count.
     pub fn root(&self) -> &Root {
         &self.root

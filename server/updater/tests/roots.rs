@@ -7,7 +7,7 @@ mod world;
 
 use std::fs;
 
-use posthouse_updater::SignedDocument;
+use posthouse_updater::{ImageRelease, SignedDocument};
 use rig::Rig;
 use world::World;
 
@@ -34,6 +34,13 @@ fn a_box() -> Rig {
 fn flash(rig: &mut Rig, root: &SignedDocument) {
     fs::write(rig.path("root"), serde_json::to_vec(root).expect("JSON")).expect("written");
     rig.pick();
+}
+
+/// The image's server is of this release.
+fn release_of_image(rig: &Rig, generation: u32, seq: u64) {
+    let version = "0.9.0".to_owned().try_into().expect("a version");
+    let release = ImageRelease { generation, ..ImageRelease::of(&rig.world.root, version, seq) };
+    fs::write(rig.path("factory-release"), serde_json::to_vec(&release).expect("JSON")).expect("written");
 }
 
 /// The people after those of this world, and the root by which they follow.
@@ -121,4 +128,46 @@ fn without_a_root_nothing_is_installed_and_everything_else_goes_on() {
     rig.offer_release(2);
     rig.inbox();
     assert!(rig.refused().expect("refused").contains("cannot read the root"));
+}
+
+#[test]
+fn nothing_older_than_the_image_s_own_server_is_installed() {
+    let mut rig = Rig::new();
+    release_of_image(&rig, 1, 5);
+    rig.pick();
+    let status = rig.status();
+    assert_eq!((status.ratchet.generation, status.ratchet.seq, status.current.seq), (1, 5, Some(5)));
+    for seq in [4, 5] {
+        rig.offer_release(seq);
+        rig.inbox();
+        let refused = rig.refused().expect("refused");
+        assert!(refused.ends_with("is not newer than seq 5, which this box has had already"), "{refused}");
+    }
+    rig.offer_release(6);
+    carry_out(&mut rig);
+    // Nor by another image, be it older or newer.
+    for (image, ratchet) in [(3, 6), (8, 8), (5, 8)] {
+        release_of_image(&rig, 1, image);
+        rig.pick();
+        assert_eq!((rig.status().ratchet.seq, rig.status().trouble), (ratchet, None), "image {image}");
+    }
+    assert_eq!(rig.starts(), "0.6.0", "what is installed goes on running");
+}
+
+#[test]
+fn an_image_that_was_never_released_keeps_nothing_out() {
+    let mut rig = Rig::new();
+    release_of_image(&rig, 1, 0);
+    rig.offer_release(1);
+    carry_out(&mut rig);
+    // A generation that the root does not know would keep out everything.
+    release_of_image(&rig, 2, 9);
+    rig.pick();
+    assert_eq!((rig.status().ratchet.generation, rig.status().ratchet.seq), (1, 1));
+    fs::write(rig.path("factory-release"), "odd").expect("written");
+    assert!(rig.pick().is_success);
+    let trouble = rig.status().trouble.expect("trouble");
+    assert!(trouble.contains("cannot read which release the image has"), "{trouble}");
+    rig.offer_release(2);
+    carry_out(&mut rig);
 }

@@ -117,6 +117,7 @@ impl Rig {
             ("--run-dir", "run"),
             ("--factory", "factory"),
             ("--root", "root"),
+            ("--factory-release", "factory-release"),
             ("--settings", "settings"),
             ("--control", "control"),
             ("--verdict", "probe/verdict"),

@@ -29,6 +29,10 @@ pub struct Paths {
     #[arg(long, value_name = "FILE", default_value = "/usr/lib/posthouse/update-root")]
     pub root: PathBuf,
 
+    /// Which release the server is of that came with the image; a server that was never released has no such file, or seq 0
+    #[arg(long, value_name = "FILE", default_value = "/usr/lib/posthouse/release")]
+    pub factory_release: PathBuf,
+
     /// What the box's owner wants, as the box's provisioning has read it: the channel stands there
     #[arg(long, value_name = "FILE", default_value = "/run/posthouse-settings/settings.json")]
     pub settings: PathBuf,

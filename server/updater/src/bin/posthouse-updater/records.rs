@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use posthouse_protocol::update::HistoryEntry;
-use posthouse_updater::{Ratchet, Record, RecordError, SignedDocument, Slot, Trust, Verdict};
+use posthouse_updater::{ImageRelease, Installed, Ratchet, Record, RecordError, SignedDocument, Slot, Trust, Verdict};
+use serde::de::DeserializeOwned;
 
 use crate::audit::Audit;
 use crate::failpoints::reach;
@@ -22,8 +23,8 @@ use crate::{files, kept, say, slots, status};
 /// Others hold the lock for some syncs of a card: one that takes longer is not waited for.
 pub const LOCK_WAIT: Duration = Duration::from_secs(20);
 
-/// Longest root document that is read as a file, in bytes: JSON of one and its signatures.
-const ROOT_LEN_MAX: u64 = 256 * 1024;
+/// Longest file of the image's that is read, in bytes: JSON of a root and its signatures.
+const IMAGE_FILE_LEN_MAX: u64 = 256 * 1024;
 
 /// All that lasts.
 pub struct Records {
@@ -32,6 +33,8 @@ pub struct Records {
     pub kept: Kept,
     /// Whom to trust, or why nobody.
     pub trust: Result<Trust, String>,
+    /// Where the image's own server stands among the releases, if it does.
+    pub image: Option<Installed>,
     /// Whether a request is being carried out.
     pub is_busy: bool,
     /// Whether `kept` is what was kept. Where it is not, nobody knows which slots are needed.
@@ -86,11 +89,24 @@ impl Records {
         });
         let audit = Audit::open(&paths.state_dir);
         let trust_before: Option<Trust> = trust;
+        let image = image_release(&paths.factory_release, &mut troubles);
         let trust = trusted(&paths.root, trust_before.clone(), &mut troubles);
+        let trust = trust.map(|trust| image.map_or(trust.clone(), |image| trust.with_image_release(image)));
         let kept: Kept = kept.unwrap_or_default();
         let paths = paths.clone();
-        let mut records =
-            Self { paths, kept, trust, is_busy: false, is_known, lock, state_record, trust_record, audit, troubles };
+        let mut records = Self {
+            paths,
+            kept,
+            trust,
+            image,
+            is_busy: false,
+            is_known,
+            lock,
+            state_record,
+            trust_record,
+            audit,
+            troubles,
+        };
         if records.lock.is_some() {
             records.settle(trust_before.as_ref());
         }
@@ -242,7 +258,8 @@ fn lock(path: &Path, wait: Duration) -> anyhow::Result<File> {
 
 /// Whom to trust: what is kept, and the image's root.
 fn trusted(root: &Path, kept: Option<Trust>, troubles: &mut Vec<String>) -> Result<Trust, String> {
-    let image = read_root(root).map_err(|error| format!("cannot read the root {}: {error}", root.display()));
+    let image =
+        read_image::<SignedDocument>(root).map_err(|error| format!("cannot read the root {}: {error}", root.display()));
     let trust = match (kept, image) {
         (Some(kept), Ok(image)) => kept.with_image(&image).unwrap_or_else(|error| {
             troubles.push(format!("the image's root does not count beside the one that is kept: {error}"));
@@ -258,7 +275,19 @@ fn trusted(root: &Path, kept: Option<Trust>, troubles: &mut Vec<String>) -> Resu
     Ok(trust)
 }
 
-fn read_root(path: &Path) -> io::Result<SignedDocument> {
-    let bytes = files::read(path, ROOT_LEN_MAX)?;
+/// Where the image's own server stands. Images of before there was such a file have none.
+fn image_release(path: &Path, troubles: &mut Vec<String>) -> Option<Installed> {
+    match read_image::<ImageRelease>(path) {
+        Ok(release) => release.place(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => {
+            troubles.push(format!("cannot read which release the image has, {}: {error}", path.display()));
+            None
+        }
+    }
+}
+
+fn read_image<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
+    let bytes = files::read(path, IMAGE_FILE_LEN_MAX)?;
     serde_json::from_slice(&bytes).map_err(io::Error::other)
 }

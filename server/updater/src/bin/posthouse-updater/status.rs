@@ -20,7 +20,7 @@ pub fn write(records: &Records) -> anyhow::Result<()> {
 }
 
 fn state(records: &Records) -> UpdateState {
-    let (paths, kept) = (&records.paths, &records.kept);
+    let kept = &records.kept;
     let (ratchet, root) = match &records.trust {
         Ok(trust) => {
             let (ratchet, root) = (trust.ratchet(), trust.root());
@@ -40,10 +40,10 @@ fn state(records: &Records) -> UpdateState {
     let mut history = records.history();
     history.truncate(HISTORY_SHOWN_MAX);
     UpdateState {
-        current: slot(paths, &kept.state.current),
-        previous: kept.state.previous.as_ref().map(|previous| slot(paths, previous)),
+        current: slot(records, &kept.state.current),
+        previous: kept.state.previous.as_ref().map(|previous| slot(records, previous)),
         trial: kept.state.trial.as_ref().map(|trial| TrialInfo {
-            slot: installed(paths, &trial.slot),
+            slot: installed(&records.paths, &trial.slot),
             starts_left: trial.starts_left,
             crashes_left: trial.crashes_left,
         }),
@@ -66,13 +66,17 @@ fn verdict(verdict: &Verdict, at_ms: Option<u64>) -> UpdateVerdict {
     UpdateVerdict { outcome, version: version.map(ToString::to_string), reason, at_ms }
 }
 
-fn slot(paths: &Paths, slot: &Slot) -> SlotInfo {
+fn slot(records: &Records, slot: &Slot) -> SlotInfo {
     match slot {
-        // Compiled from the same sources as this program.
-        Slot::Factory => {
-            SlotInfo { kind: SlotKind::Factory, version: env!("CARGO_PKG_VERSION").to_owned(), ..SlotInfo::default() }
-        }
-        Slot::Installed(slot) => installed(paths, slot),
+        Slot::Factory => SlotInfo {
+            kind: SlotKind::Factory,
+            // Compiled from the same sources as this program.
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            generation: records.image.map(|image| image.generation),
+            seq: records.image.map(|image| image.seq),
+            ..SlotInfo::default()
+        },
+        Slot::Installed(slot) => installed(&records.paths, slot),
     }
 }
 
