@@ -45,8 +45,8 @@ const BAD: [Case; 8] = [
     ("ready then deaf", |parts| parts.with(Fault::ReadyThenDeaf), End::TakenBack("answer")),
     ("refuses log-ins", Parts::without_login, End::TakenBack("log")),
     ("memory leak", |parts| parts.with(Fault::Leak), End::TakenBack("memory")),
-    ("wrong architecture", Parts::for_another_machine, End::Refused("the system can't run it")),
-    ("truncated ELF", Parts::truncated, End::Refused("it does not run on this box")),
+    ("wrong architecture", Parts::for_another_machine, End::Refused("it is made for another kind of machine")),
+    ("truncated ELF", Parts::truncated, End::Refused("it is cut off")),
 ];
 
 /// Made once.

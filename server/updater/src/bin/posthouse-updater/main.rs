@@ -8,6 +8,7 @@ mod attend;
 mod audit;
 mod control;
 mod credentials;
+mod elf;
 mod ended;
 mod failpoints;
 mod files;

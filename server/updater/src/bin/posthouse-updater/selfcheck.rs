@@ -15,6 +15,7 @@ use nix::unistd::{Gid, Uid, execve, geteuid, setgid, setgroups, setuid};
 use posthouse_updater::Release;
 use serde::Deserialize;
 
+use crate::elf;
 use crate::kept::short;
 use crate::paths::Paths;
 
@@ -70,7 +71,10 @@ pub fn run(paths: &Paths, program: &Path) -> anyhow::Result<Said> {
         std::thread::sleep(Duration::from_millis(5));
     };
     let said = read(output)?;
-    ensure!(status.success(), "it does not run on this box ({status}): {}", short(last_line(&said)));
+    if !status.success() {
+        let why = elf::fault(program)?.unwrap_or_else(|| format!("{status}: {}", short(last_line(&said))));
+        bail!("it does not run on this box: {why}");
+    }
     serde_json::from_str(last_line(&said)).with_context(|| format!("its check says {:?}", short(last_line(&said))))
 }
 
