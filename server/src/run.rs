@@ -17,7 +17,7 @@ use crate::admin::Reach;
 use crate::admission::{Admission, Allowance};
 use crate::claim::Claim;
 use crate::config::Config;
-use crate::discovery::{Announcement, Discovery};
+use crate::discovery::{Announcement, Discovery, Way};
 use crate::listener::{self, Entrance, Gate, Handler, House};
 use crate::names::{Names, NamesSender};
 use crate::router::Router;
@@ -25,7 +25,7 @@ use crate::service::{Listeners, StopSignal};
 use crate::shutdown::{self, Shutdown, ShutdownSender};
 use crate::status::Reporter;
 use crate::store::{FILE_NAME, Snapshot, Store, StoreError, StoreParts};
-use crate::tls::{self, Handshakes, Keyring};
+use crate::tls::{self, Handshakes, Keyring, TrustMaterial};
 use crate::trial::{self, raise_when_confirmed};
 use crate::update::{Updates, Wiring};
 use crate::web::Web;
@@ -112,6 +112,9 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     let fingerprint = tls.fingerprint().filter(|_| !secure_addresses.is_empty());
     let reached = if fingerprint.is_some() { &secure_addresses } else { &addresses };
     let mut discovery = announce(config, reached, naming, fingerprint, Some(&config.data_dir))?;
+    if let (Some(discovery), Some(port)) = (&discovery, open_port(&secure_addresses)) {
+        following.spawn(announce_secure(tls.trust, port, discovery.way()));
+    }
     tracing::info!(version = VERSION, ?addresses, ?secure_addresses, records, data = %config.data_dir.display(), "serving");
     service::ready("serving", addresses.first().copied());
     let failed = tokio::select! {
@@ -197,9 +200,28 @@ fn announce(
     if !config.discovery {
         return Ok(None);
     }
-    let open = addresses.iter().find(|address| !address.ip().is_loopback());
-    let port = open.context("--discovery needs an address that others can reach (--listen 0.0.0.0:8080)")?.port();
-    Ok(Some(Discovery::start(&Announcement { port, fingerprint, data_dir }, naming)?))
+    let port = open_port(addresses);
+    let port = port.context("--discovery needs an address that others can reach (--listen 0.0.0.0:8080)")?;
+    Ok(Some(Discovery::start(&Announcement { way: Way { port, fingerprint }, data_dir }, naming)?))
+}
+
+/// Where others can get in.
+fn open_port(addresses: &[SocketAddr]) -> Option<u16> {
+    addresses.iter().find(|address| !address.ip().is_loopback()).map(SocketAddr::port)
+}
+
+/// The authority may answer only once the box is announced. Ends where there is none.
+async fn announce_secure(mut trust: watch::Receiver<Option<Arc<TrustMaterial>>>, port: u16, way: watch::Sender<Way>) {
+    loop {
+        let fingerprint = trust.borrow_and_update().as_ref().map(|trust| trust.fingerprint);
+        if fingerprint.is_some() {
+            let secure = Way { port, fingerprint };
+            way.send_if_modified(|way| std::mem::replace(way, secure.clone()) != secure);
+        }
+        if trust.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Begins to stop. Who presses Ctrl-C ends the server for good; the service manager may start it again, so that nobody is to

@@ -17,7 +17,7 @@ use anyhow::Context;
 use mdns_sd::ServiceDaemon;
 use posthouse_protocol::Fingerprint;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
@@ -62,18 +62,26 @@ impl Service {
     }
 }
 
-/// What to announce.
-pub struct Announcement<'a> {
-    /// Where clients connect to.
+/// How clients get in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// Where they connect to.
     pub port: u16,
     /// The authority's public key; `None` where there is no TLS.
     pub fingerprint: Option<Fingerprint>,
+}
+
+/// What to announce.
+pub struct Announcement<'a> {
+    /// How clients get in, until something else is said.
+    pub way: Way,
     /// Where the name and the identity last; `None` where nothing can be kept.
     pub data_dir: Option<&'a Path>,
 }
 
 /// The part of the server that announces it. Dropped, it falls silent without a goodbye.
 pub struct Discovery {
+    way: watch::Sender<Way>,
     farewell: mpsc::Sender<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -85,18 +93,20 @@ impl Discovery {
     /// The signal can't be caught, or the system has no randomness.
     pub fn start(announcement: &Announcement, naming: NamesSender) -> anyhow::Result<Self> {
         let mut kept = Kept::open(announcement.data_dir);
-        let identity = match &announcement.fingerprint {
-            Some(fingerprint) => fingerprint.short(),
-            None => kept.identity().context("making an identity for the network")?,
-        };
-        let service = Service { identity, port: announcement.port, is_secure: announcement.fingerprint.is_some() };
+        let service = service(&announcement.way, &mut kept)?;
+        let (telling, way) = watch::channel(announcement.way.clone());
         let shutdown = signal(SignalKind::user_defined1()).context("cannot catch the signal of the box's shutdown")?;
         let (farewell, asked) = mpsc::channel(1);
         let wanted = naming.host();
         let candidate = kept.candidate(&wanted);
-        let keeper = Keeper { service, wanted, kept, naming, tries: 0, doubts: 0 };
+        let keeper = Keeper { service, way, wanted, kept, naming, tries: 0, doubts: 0 };
         let task = tokio::spawn(keeper.run(candidate, asked, shutdown));
-        Ok(Self { farewell, task })
+        Ok(Self { way: telling, farewell, task })
+    }
+
+    /// To say how clients get in from now on.
+    pub fn way(&self) -> watch::Sender<Way> {
+        self.way.clone()
     }
 
     /// Withdraws the announcement: the server ends for good. Takes a fifth of a second.
@@ -119,11 +129,13 @@ impl Drop for Discovery {
 enum Change {
     Name(End),
     Addresses,
+    Way,
     Farewell(Option<oneshot::Sender<()>>),
 }
 
 struct Keeper {
     service: Service,
+    way: watch::Receiver<Way>,
     wanted: String,
     kept: Kept,
     naming: NamesSender,
@@ -152,6 +164,7 @@ impl Keeper {
             let change = tokio::select! {
                 end = responder.ended() => Change::Name(end),
                 () = moved(&addresses) => Change::Addresses,
+                Ok(()) = self.way.changed() => Change::Way,
                 said = asked.recv() => Change::Farewell(said),
                 _ = shutdown.recv() => Change::Farewell(None),
             };
@@ -164,6 +177,11 @@ impl Keeper {
                 Change::Addresses => {
                     responder.silence().await;
                     (self.tries, self.doubts) = (0, 0);
+                }
+                Change::Way => {
+                    // It is another service from now on, and the one before is not to be found beside it.
+                    responder.goodbye().await;
+                    self.follow_way();
                 }
                 Change::Name(end) => {
                     responder.silence().await;
@@ -181,6 +199,14 @@ impl Keeper {
             spawn_blocking(move || kept.write()).await.expect("writing a file does not panic");
         }
         self.naming.rename(&candidate.label());
+    }
+
+    fn follow_way(&mut self) {
+        let way = self.way.borrow_and_update().clone();
+        match service(&way, &mut self.kept) {
+            Ok(service) => self.service = service,
+            Err(error) => tracing::warn!(%error, "announcing the box as before"),
+        }
     }
 
     async fn announce(&self, candidate: &Candidate, addresses: &[Address]) -> Option<Responder> {
@@ -216,6 +242,15 @@ impl Keeper {
         (self.tries, self.doubts) = (self.tries + 1, 0);
         candidate.next()
     }
+}
+
+/// By what clients know the box, and how they get in.
+fn service(way: &Way, kept: &mut Kept) -> anyhow::Result<Service> {
+    let identity = match &way.fingerprint {
+        Some(fingerprint) => fingerprint.short(),
+        None => kept.identity().context("making an identity for the network")?,
+    };
+    Ok(Service { identity, port: way.port, is_secure: way.fingerprint.is_some() })
 }
 
 async fn is_taken(candidate: &Candidate, addresses: &[Address]) -> bool {

@@ -4,14 +4,14 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use posthouse_e2e::binaries;
 use posthouse_e2e::random::Random;
 use posthouse_e2e::wait::until;
+use posthouse_e2e::{BoxAuthority, Site, binaries};
 
 use crate::lan::{Cable, Host, Lan, Versions};
 use crate::peers::{Avahi, Watcher};
 use crate::query::{self, addresses, until_addresses};
-use crate::server::{PORT, Server};
+use crate::server::{PORT, SECURE_PORT, Server};
 
 /// How often what is timed is repeated: the median stands, since other programs share the machine.
 const ROUNDS: usize = 3;
@@ -31,7 +31,7 @@ pub struct Scenario {
     pub run: fn() -> String,
 }
 
-pub const ALL: [Scenario; 11] = [
+pub const ALL: [Scenario; 12] = [
     Scenario { name: "found_in_time_and_gone_in_time", run: found_and_gone },
     Scenario { name: "a_restart_is_not_noticed", run: restarted },
     Scenario { name: "the_second_box_takes_another_name", run: clash },
@@ -41,6 +41,7 @@ pub const ALL: [Scenario; 11] = [
     Scenario { name: "ipv6_alone_suffices", run: ipv6_only },
     Scenario { name: "each_network_hears_its_own_addresses", run: two_interfaces },
     Scenario { name: "a_client_finds_the_box_by_itself", run: client },
+    Scenario { name: "https_is_told_once_there_is_a_certificate", run: secure_later },
     Scenario { name: "the_firewall_lets_the_network_ask", run: firewall },
     Scenario { name: "garbage_changes_nothing", run: garbage },
 ];
@@ -285,6 +286,36 @@ fn client() -> String {
     let choice = log_in();
     assert!(choice.starts_with("posthouse: 2 boxes were found") && choice.contains(SECOND_NAME), "{choice}");
     format!("listed after {took:.1?}")
+}
+
+fn secure_later() -> String {
+    let street = Street::new(22, Versions::Both);
+    let zeroconf = Watcher::zeroconf(&street.peer, Versions::Both);
+    let site = Site::new();
+    let mut server = Server::off(&street.home, "posthouse");
+    server.ask_for_certificates(&site.path("ca.sock"));
+    server.on();
+    until("box in python-zeroconf's list", || (!zeroconf.found().is_empty()).then_some(()));
+    let (found, lost) = (zeroconf.found(), zeroconf.lost());
+    assert!(found.iter().all(|line| line.contains("8080") && !line.contains("https")), "{found:?}");
+    let began = Instant::now();
+    let _authority = BoxAuthority::start(&site, "{}");
+    until("HTTPS in python-zeroconf's list", || {
+        let line = zeroconf.found().pop()?;
+        (line.contains(&SECURE_PORT.to_string()) && line.contains("https")).then_some(())
+    });
+    assert_is_called_by_its_key(&zeroconf.found(), &server);
+    until("end of what it was before", || (zeroconf.lost() > lost).then_some(()));
+    street.until(NAME, &[&street.door.address]);
+    format!("after {:.1?}", began.elapsed())
+}
+
+/// The service that was found last is named by the key that the authority has.
+fn assert_is_called_by_its_key(found: &[String], server: &Server) {
+    let text = server.log().text();
+    let identity = text.lines().rev().find_map(|line| line.split("identity=").nth(1)).expect("it says so").trim();
+    let line = found.last().expect("just found");
+    assert!(line.contains(identity) && !found[0].contains(identity), "{identity} is not in {line}");
 }
 
 fn firewall() -> String {

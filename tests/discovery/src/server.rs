@@ -1,5 +1,6 @@
 //! A box: the real server in a host, with a data folder that outlives it.
 
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,10 +15,14 @@ use crate::lan::Host;
 /// Where the server listens in each box.
 pub const PORT: u16 = 8080;
 
+/// And where for TLS, if it has an authority.
+pub const SECURE_PORT: u16 = 8443;
+
 /// A box that may run.
 pub struct Server<'a> {
     host: &'a Host,
     data: TempDir,
+    authority: Option<PathBuf>,
     running: Option<Running>,
 }
 
@@ -39,7 +44,12 @@ impl<'a> Server<'a> {
         let data = tempfile::tempdir().expect("a folder");
         let settings = serde_json::json!({ "host_name": name });
         std::fs::write(data.path().join("settings.json"), settings.to_string()).expect("writing settings");
-        Self { host, data, running: None }
+        Self { host, data, authority: None, running: None }
+    }
+
+    /// Has it ask for certificates at this socket, whether or not somebody answers.
+    pub fn ask_for_certificates(&mut self, socket: &Path) {
+        self.authority = Some(socket.to_owned());
     }
 
     /// Starts it; returns when it began to serve.
@@ -56,6 +66,9 @@ impl<'a> Server<'a> {
         command.arg("--data-dir").arg(self.data.path().join("data"));
         command.arg("--settings").arg(self.data.path().join("settings.json"));
         command.args(["--discovery", "--listen", &format!("[::]:{PORT}")]);
+        if let Some(socket) = &self.authority {
+            command.args(["--listen-tls", &format!("[::]:{SECURE_PORT}")]).arg("--ca-socket").arg(socket);
+        }
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the server starts");
         let log = Log::follow(child.stderr.take().expect("it is piped"));
         self.running = Some(Running { child, log });
