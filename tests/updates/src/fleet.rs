@@ -291,10 +291,17 @@ async fn people(server: &ServerUrl, admin_socket: &Path, count: usize) -> Vec<To
     tokens.into_iter().map(|(_, token)| token).collect()
 }
 
-/// Waits as long as the server says where there are too many log-ins from one address.
+/// Waits as long as the server says where there are too many log-ins from one address, or the machine is too busy.
 async fn log_in(server: &ServerUrl, number: usize) -> Token {
     loop {
-        let (client, _events) = Client::open(server).await.expect("the server answers");
+        let (client, _events) = match Client::open(server).await {
+            Ok(opened) => opened,
+            Err(ClientError::Unreachable { retry_after_ms: Some(wait_ms), .. }) => {
+                tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                continue;
+            }
+            Err(error) => panic!("the server does not answer: {error}"),
+        };
         let params =
             LoginParams { username: name(number), password: PASSWORD.to_owned(), device: "update test".to_owned() };
         match client.call::<Login>(&params).await {
