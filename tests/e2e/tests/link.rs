@@ -13,6 +13,8 @@ async fn a_link_goes_on_where_an_earlier_one_was() {
     let mut ben = Device::log_in(&server.url(), "ben").await;
     let conversation = anna.direct("ben").await;
     anna.send(conversation, "before").await;
+    // It is acknowledged before it is handed out, and a link that begins in between is told of it.
+    while ben.next_message().await.text() != Some("before") {}
     let (link, mut inbox) = Link::start(server.url(), ben.token.clone(), Start::Now);
     online(&mut inbox).await;
     anna.send(conversation, "while it was there").await;
