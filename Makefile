@@ -8,6 +8,7 @@
 #   PROFILE=release|dev        dev compresses fast and lets its developer in, for people who work on the image
 #   LOCK=strict|prefer|off     whether the packages must be those of image/lock; prefer gives way where they are no longer to be had
 #   MACHINE=virt|raspi4b       the machine that test-image boots
+#   PART=updates               of its boots only the one with updates
 .DEFAULT_GOAL := help
 .PHONY: help image server-arm64 test test-image test-long run bench bench-boot bench-update bench-tuning lock check clean
 
@@ -27,7 +28,7 @@ test: # runs every test that needs no image, installing what it needs
 	@$(install) test image
 	@tests/run
 
-test-image: # boots the image in QEMU and tests it from outside; builds it if it is not there (MACHINE=)
+test-image: # boots the image in QEMU and tests it from outside; builds it if it is not there (MACHINE=, PART=)
 	@$(install) boot $(if $(filter-out 0,$(LONG)),test)
 	@tests/image/run
 
