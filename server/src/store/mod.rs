@@ -20,6 +20,7 @@ mod device_index;
 mod expiry;
 mod format;
 mod handoff;
+mod highest;
 mod membership;
 mod overlay;
 pub mod probe;

@@ -10,6 +10,7 @@ use redb::{Database, ReadOnlyTable, ReadableDatabase};
 
 use super::StoreError;
 use super::expiry;
+use super::highest::{Highest, beginning};
 use super::record::{Audience, Entry, Malformed, SentName};
 use super::rows::RowKey;
 use super::tables::{HOURS, LOG, META, ROWS, SENT, split_stored};
@@ -21,6 +22,7 @@ pub(super) struct Overlay {
     number: u64,
     reader: Option<Reader>,
     sent: Recent<(AccountId, ClientMsgId), (u64, u32)>,
+    highest: Highest,
     records: Recent<u64, (Audience, Bytes)>,
     /// `None` stands for a row that was removed.
     rows: Recent<RowKey, Option<Bytes>>,
@@ -36,7 +38,7 @@ struct Reader {
 impl Overlay {
     pub fn new(database: Arc<Database>) -> Self {
         let (sent, records, rows) = (Recent::default(), Recent::default(), Recent::default());
-        Self { database, number: 0, reader: None, sent, records, rows }
+        Self { database, number: 0, reader: None, sent, highest: Highest::default(), records, rows }
     }
 
     /// A group begins, which will be frame `number`; the database has everything up to frame `applied`.
@@ -58,6 +60,7 @@ impl Overlay {
         match entry {
             Entry::Record(record) => {
                 if let Some(SentName { sender, client_msg_id, fingerprint }) = &record.sent {
+                    self.highest.add(*sender, client_msg_id);
                     self.sent.put(self.number, (*sender, client_msg_id.clone()), (record.gseq, *fingerprint));
                 }
                 self.records.put(self.number, record.gseq, (record.audience, record.frame.clone()));
@@ -72,6 +75,10 @@ impl Overlay {
 
     /// The record that was stored under that name, and the fingerprint of what it said.
     pub fn sent(&mut self, sender: AccountId, id: &ClientMsgId) -> Result<Option<(u64, u32)>, StoreError> {
+        let (reader, database) = (&mut self.reader, &self.database);
+        if self.highest.is_passed(sender, id, || open(reader, database)?.highest(sender))? {
+            return Ok(None);
+        }
         let key = (sender, id.clone());
         if let Some(found) = self.sent.find(&key) {
             return Ok(Some(*found));
@@ -109,15 +116,28 @@ impl Overlay {
     }
 
     fn reader(&mut self) -> Result<&Reader, StoreError> {
-        if self.reader.is_none() {
-            let txn = self.database.begin_read().map_err(StoreError::database)?;
-            self.reader = Some(Reader {
-                sent: txn.open_table(SENT).map_err(StoreError::database)?,
-                log: txn.open_table(LOG).map_err(StoreError::database)?,
-                rows: txn.open_table(ROWS).map_err(StoreError::database)?,
-            });
-        }
-        Ok(self.reader.as_ref().expect("it was opened above"))
+        open(&mut self.reader, &self.database)
+    }
+}
+
+fn open<'a>(reader: &'a mut Option<Reader>, database: &Database) -> Result<&'a Reader, StoreError> {
+    if reader.is_none() {
+        let txn = database.begin_read().map_err(StoreError::database)?;
+        *reader = Some(Reader {
+            sent: txn.open_table(SENT).map_err(StoreError::database)?,
+            log: txn.open_table(LOG).map_err(StoreError::database)?,
+            rows: txn.open_table(ROWS).map_err(StoreError::database)?,
+        });
+    }
+    Ok(reader.as_ref().expect("it was opened above"))
+}
+
+impl Reader {
+    /// The sender's highest name, by its beginning; 0 where there is none.
+    fn highest(&self, sender: AccountId) -> Result<u128, StoreError> {
+        let mut names = self.sent.range((sender.0, "")..(sender.0 + 1, "")).map_err(StoreError::database)?;
+        let last = names.next_back().transpose().map_err(StoreError::database)?;
+        Ok(last.map_or(0, |(name, _)| beginning(name.value().1)))
     }
 }
 
@@ -155,7 +175,78 @@ impl<K: Hash + Eq + Clone, V> Recent<K, V> {
 
 #[cfg(test)]
 mod tests {
+    use posthouse_protocol::{ConversationId, TimestampMs};
+    use proptest::prelude::*;
+    use redb::Builder;
+    use redb::backends::InMemoryBackend;
+
+    use super::super::apply::{Batch, apply};
+    use super::super::database::initialise;
+    use super::super::record::{Place, Record};
+    use super::super::tables::Tables;
     use super::*;
+
+    /// What happens once a name was used.
+    #[derive(Clone, Copy, Debug)]
+    enum Then {
+        Nothing,
+        Applied,
+        Restarted,
+    }
+
+    fn message(gseq: u64, sender: AccountId, client_msg_id: &ClientMsgId) -> Entry {
+        Entry::Record(Record {
+            gseq,
+            audience: Audience::Conversation(ConversationId(1)),
+            place: Place { seq: gseq, counted: gseq, is_message: true },
+            ts: TimestampMs(0),
+            sent: Some(SentName { sender, client_msg_id: client_msg_id.clone(), fingerprint: 0 }),
+            frame: Bytes::new(),
+        })
+    }
+
+    fn bring_in(database: &Database, last_number: u64, entries: Vec<Entry>) {
+        let txn = database.begin_write().expect("a transaction");
+        apply(&mut Tables::open(&txn).expect("tables"), &Batch { last_number, entries }).expect("applied");
+        txn.commit().expect("committed");
+    }
+
+    fn uses() -> impl Strategy<Value = Vec<(u64, String, Then)>> {
+        // Some differ only behind what names are compared by.
+        let name = prop_oneof!["[ab]{1,3}", "[ab]{1,3}".prop_map(|end| format!("0123456789abcdef{end}"))];
+        let then = prop_oneof![6 => Just(Then::Nothing), 2 => Just(Then::Applied), 1 => Just(Then::Restarted)];
+        proptest::collection::vec((1..3_u64, name, then), 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_is_found_where_its_sender_has_used_it_and_nowhere_else(uses in uses()) {
+            let database = Arc::new(Builder::new().create_with_backend(InMemoryBackend::new()).expect("a database"));
+            initialise(&database).expect("initialised");
+            let mut overlay = Overlay::new(Arc::clone(&database));
+            let (mut used, mut pending, mut applied) = (HashMap::new(), Vec::new(), 0);
+            for (number, (sender, name, then)) in (1..).zip(uses) {
+                let (sender, id) = (AccountId(sender), ClientMsgId::new(name).expect("a name"));
+                overlay.begin(number, applied);
+                let expected = used.get(&(sender, id.clone())).map(|gseq| (*gseq, 0));
+                prop_assert_eq!(overlay.sent(sender, &id).expect("reads"), expected);
+                if expected.is_none() {
+                    let entry = message(number, sender, &id);
+                    overlay.add(&entry);
+                    pending.push(entry);
+                    used.insert((sender, id), number);
+                }
+                overlay.end();
+                if !matches!(then, Then::Nothing) {
+                    bring_in(&database, number, std::mem::take(&mut pending));
+                    applied = number;
+                }
+                if matches!(then, Then::Restarted) {
+                    overlay = Overlay::new(Arc::clone(&database));
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_value_is_kept_until_the_frame_that_changed_it_last_is_applied() {
