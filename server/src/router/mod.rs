@@ -44,7 +44,7 @@ pub use methods::method;
 pub use outbox::{Outbox, Verdict, outbox};
 pub use probe::may_call;
 
-use crate::store::{Committed, Origin, Published, Refusal, SignedOut, Snapshot, Store, StoreError, Write};
+use crate::store::{Committed, Origin, Published, Records, Refusal, SignedOut, Snapshot, Store, StoreError, Write};
 use password::Passwords;
 use registry::Registry;
 
@@ -131,9 +131,9 @@ impl Router {
         }
     }
 
-    /// Hands committed records to the outboxes of all they concern, in the order of their commits. Runs
-    /// until the store ends.
-    pub async fn fan_out(self, mut published: mpsc::Receiver<Committed<Published>>) {
+    /// Hands committed records to the outboxes of all they concern, in the order of their commits; those who wait
+    /// for a group are answered by its being taken. Runs until the store ends.
+    pub async fn fan_out(self, mut published: Records) {
         while let Some(record) = published.recv().await {
             let frame = event_frame(&record);
             self.inner.registry.deliver(&record, frame.as_ref());

@@ -4,7 +4,7 @@ use posthouse_protocol::{
     AccountId, ClientMsgId, ConversationId, HistoryAccess, MessageId, NewBody, SendResult, Title, Username,
 };
 use redb::Builder;
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::tables::{HOURS, META};
 use super::{
@@ -70,7 +70,7 @@ async fn synced(store: &Store, account: AccountId) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_left_gets_what_was_said_as_it_was_then_and_nothing_of_what_happened_later() {
     let folder = tempfile::tempdir().expect("a folder");
-    let StoreParts { store, published: _published, .. } = Store::open(folder.path()).expect("opens");
+    let StoreParts { store, .. } = Store::open(folder.path()).expect("opens");
     let ([anna, ben, _], board) = group(&store).await;
     let edited = send(&store, anna, board, "as sent").await;
     let recalled = send(&store, anna, board, "a mistake").await;
@@ -104,21 +104,23 @@ async fn who_has_left_gets_what_was_said_as_it_was_then_and_nothing_of_what_happ
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_is_told_to_those_members_who_see_the_message_also_after_a_restart() {
     let folder = tempfile::tempdir().expect("a folder");
-    let StoreParts { store, mut published, ended, .. } = Store::open(folder.path()).expect("opens");
+    let StoreParts { store, published, ended, .. } = Store::open(folder.path()).expect("opens");
+    let mut published = published.forwarded();
     let (people, board) = group(&store).await;
     let [anna, ben, carl] = people;
     let early = send(&store, anna, board, "early").await;
     let add = |members: &[AccountId]| MembersAdd { actor: anna, conversation_id: board, members: members.to_vec() };
-    let told = async |store: &Store, published: &mut Receiver<Committed<Published>>, message_id, text: &str| {
-        edit(store, anna, board, message_id, text).await;
-        loop {
-            let record = published.recv().await.expect("the store serves");
-            if String::from_utf8_lossy(&record.frame).contains("message_edited") {
-                let Recipients::Accounts(accounts) = &record.recipients else { panic!("not for everybody") };
-                return accounts.to_vec();
+    let told =
+        async |store: &Store, published: &mut UnboundedReceiver<Committed<Published>>, message_id, text: &str| {
+            edit(store, anna, board, message_id, text).await;
+            loop {
+                let record = published.recv().await.expect("the store serves");
+                if String::from_utf8_lossy(&record.frame).contains("message_edited") {
+                    let Recipients::Accounts(accounts) = &record.recipients else { panic!("not for everybody") };
+                    return accounts.to_vec();
+                }
             }
-        }
-    };
+        };
     assert_eq!(told(&store, &mut published, early, "all are there").await, [anna, ben]);
     write(&store, add(&[carl])).await;
     let late = send(&store, anna, board, "late").await;
@@ -128,7 +130,8 @@ async fn an_edit_is_told_to_those_members_who_see_the_message_also_after_a_resta
     ended.await.expect("told").expect("a clean end");
     drop((store, published));
 
-    let StoreParts { store, mut published, .. } = Store::open(folder.path()).expect("opens again");
+    let StoreParts { store, published, .. } = Store::open(folder.path()).expect("opens again");
+    let mut published = published.forwarded();
     assert_eq!(told(&store, &mut published, early, "after a restart").await, [anna, ben]);
     assert_eq!(told(&store, &mut published, late, "after a restart").await, people);
     write(&store, MemberRemove { actor: anna, conversation_id: board, member: ben }).await;
@@ -140,7 +143,7 @@ async fn an_edit_is_told_to_those_members_who_see_the_message_also_after_a_resta
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_can_be_recalled_for_a_day_of_serving_whatever_the_clock_says() {
     let folder = tempfile::tempdir().expect("a folder");
-    let StoreParts { store, ended, published, .. } = Store::open(folder.path()).expect("opens");
+    let StoreParts { store, ended, .. } = Store::open(folder.path()).expect("opens");
     let anna = AccountAdd::by_machine(Username::new("anna").expect("a name"), String::new());
     let anna = store.write(anna).await.expect("stored").expect("made").into_inner().account_id;
     let open = DirectOpen { account_id: anna, peer_id: anna };
@@ -161,7 +164,7 @@ async fn a_message_can_be_recalled_for_a_day_of_serving_whatever_the_clock_says(
     let [old, new]: [SendResult; 2] = sent.try_into().expect("two");
     store.stop().await;
     ended.await.expect("told").expect("a clean end");
-    drop((store, published));
+    drop(store);
 
     // The server has run for 30 hours: the old one was sent in the fourth of them, the new one in the seventh.
     let database = Builder::new().open(folder.path().join(super::FILE_NAME)).expect("opens");

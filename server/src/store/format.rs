@@ -97,6 +97,7 @@ mod tests {
 
     use posthouse_protocol::{AccountId, DisplayName, Username};
     use redb::{Builder, TableDefinition};
+    use tokio::sync::oneshot::Receiver;
 
     use super::*;
     use crate::store::rows::{RowKey, RowTable};
@@ -123,23 +124,23 @@ mod tests {
         store.write(add).await.expect("stored").expect("not refused");
     }
 
-    async fn stop(parts: StoreParts) {
-        parts.store.stop().await;
-        drop(parts.store);
-        parts.ended.await.expect("told").expect("a clean end");
+    async fn stop(store: Store, ended: Receiver<Result<(), StoreError>>) {
+        store.stop().await;
+        drop(store);
+        ended.await.expect("told").expect("a clean end");
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_release_can_be_gone_back_from_until_it_is_confirmed_and_not_from_then_on() {
         let folder = tempfile::tempdir().expect("a folder");
-        let parts = Store::open(folder.path()).expect("opens");
-        write_something(&parts.store, "anna").await;
-        stop(parts).await;
+        let StoreParts { store, ended, .. } = Store::open(folder.path()).expect("opens");
+        write_something(&store, "anna").await;
+        stop(store, ended).await;
         assert_eq!(noted(folder.path()), MIN_READER, "what was written can be read by the release before");
 
-        let parts = Store::open(folder.path()).expect("opens");
-        write_something(&parts.store, "ben").await;
-        let database = parts.store.database.clone();
+        let StoreParts { store, ended, .. } = Store::open(folder.path()).expect("opens");
+        write_something(&store, "ben").await;
+        let database = store.database.clone();
         assert!(has_raises(&database, NEXT).expect("read"));
         assert_eq!(needs(&database, &[]).expect("read"), u32::try_from(MIN_READER).expect("small"));
         assert_eq!(
@@ -151,8 +152,8 @@ mod tests {
         assert_eq!(raise(&database, NEXT).expect("nothing to do"), None, "once and for all");
         drop(database);
         // It goes on serving, on what it has changed.
-        write_something(&parts.store, "carl").await;
-        stop(parts).await;
+        write_something(&store, "carl").await;
+        stop(store, ended).await;
         assert_eq!(noted(folder.path()), SCHEMA + 1);
         let refused = Store::open(folder.path()).map(drop).expect_err("this build is the older one now").to_string();
         assert!(refused.contains("needs a newer posthoused"), "{refused}");
@@ -183,9 +184,9 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn what_a_later_release_wrote_on_trial_survives_the_one_that_was_gone_back_to() {
         let folder = tempfile::tempdir().expect("a folder");
-        let parts = Store::open(folder.path()).expect("opens");
-        write_something(&parts.store, "anna").await;
-        stop(parts).await;
+        let StoreParts { store, ended, .. } = Store::open(folder.path()).expect("opens");
+        write_something(&store, "anna").await;
+        stop(store, ended).await;
         // A later release: a field in a row, a row of a name that nobody knows, a table.
         let key = RowKey::account(AccountId(1));
         edit(folder.path(), |tables| {
@@ -201,11 +202,11 @@ mod tests {
         txn.commit().expect("committed");
         drop(database);
 
-        let parts = Store::open(folder.path()).expect("opens");
+        let StoreParts { store, ended, .. } = Store::open(folder.path()).expect("opens");
         let display_name = Some(DisplayName::new("Anna B.").expect("a name"));
         let rename = AccountRename { account_id: AccountId(1), display_name };
-        parts.store.write(rename).await.expect("stored").expect("not refused");
-        stop(parts).await;
+        store.write(rename).await.expect("stored").expect("not refused");
+        stop(store, ended).await;
         let row = edit(folder.path(), |tables| {
             tables.rows.get((key.table as u8, &*key.key)).expect("read").expect("there").value().to_vec()
         });

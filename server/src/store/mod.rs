@@ -29,6 +29,7 @@ mod replay;
 mod reserved;
 mod retention;
 mod rows;
+mod settled;
 mod snapshot;
 mod state;
 mod tables;
@@ -59,6 +60,7 @@ pub use format::{MIN_READER, SCHEMA};
 pub use record::{Origin, Published, Recipients, cursor, gseq};
 pub use rows::AccountRow;
 pub use rows::GroupSettings;
+pub use settled::Records;
 pub use snapshot::{Snapshot, Which};
 
 #[cfg(test)]
@@ -87,8 +89,8 @@ use crate::panics;
 /// Commands that may wait for the writer; past it, senders wait. Four full groups.
 const QUEUE_LEN_MAX: usize = 1024;
 
-/// Committed records that may wait for the router; past it, the writer waits.
-const PUBLISHED_LEN_MAX: usize = 1024;
+/// Groups that may wait for the router once they are on the disk; past it, the writer waits.
+const SETTLED_LEN_MAX: usize = 16;
 
 /// Sign-outs that may wait for the router; past it, the writer waits.
 const SIGNED_OUT_LEN_MAX: usize = 64;
@@ -231,8 +233,8 @@ pub struct StoreParts {
     pub store: Store,
     /// The last record that was there before.
     pub last_gseq: u64,
-    /// Everything that others are to see, in the order of its commits.
-    pub published: mpsc::Receiver<Committed<Published>>,
+    /// Everything that others are to see. Whoever keeps it has to take from it, or nobody is answered.
+    pub published: Records,
     /// Whose connections are to be closed.
     pub signed_out: mpsc::Receiver<Committed<SignedOut>>,
     /// Ends with the store's threads: `Ok` after [`Store::stop`], the reason otherwise.
@@ -244,7 +246,7 @@ struct Assembled<S: wal::Storage> {
     writer: Writer<S>,
     jobs: mpsc::Receiver<writer::Job>,
     store: Store,
-    published: mpsc::Receiver<Committed<Published>>,
+    published: Records,
     signed_out: mpsc::Receiver<Committed<SignedOut>>,
 }
 
@@ -285,15 +287,15 @@ impl Store {
         let state = State::load(&database)?;
         let handoff = Arc::new(Handoff::new(log.last_number()));
         let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
-        let (publish, published) = mpsc::channel(PUBLISHED_LEN_MAX);
+        let (settled, groups) = mpsc::channel(SETTLED_LEN_MAX);
         let overlay = Overlay::new(Arc::clone(&database));
         let (sign_out, signed_out) = mpsc::channel(SIGNED_OUT_LEN_MAX);
         let devices = Arc::clone(&state.devices);
         let owner = state.owner.subscribe();
         let floor = Arc::new(AtomicU64::new(state.floor));
-        let writer = Writer { log, state, overlay, handoff: Arc::clone(&handoff), publish, sign_out };
+        let writer = Writer { log, state, overlay, handoff: Arc::clone(&handoff), settled, sign_out };
         let store = Self { database, handoff, queue, epoch, devices, owner, floor };
-        Ok(Assembled { writer, jobs, store, published, signed_out })
+        Ok(Assembled { writer, jobs, store, published: Records::new(groups), signed_out })
     }
 
     /// Names the life of this database.

@@ -21,17 +21,14 @@ const ORIGIN: Origin = Origin(0);
 struct Site {
     folder: tempfile::TempDir,
     store: Store,
-    parts: Parts,
+    ended: Ended,
     anna: AccountId,
     ben: AccountId,
     conversation_id: ConversationId,
 }
 
-/// What else there is of an open store.
-type Parts = (
-    tokio::sync::oneshot::Receiver<Result<(), super::StoreError>>,
-    tokio::sync::mpsc::Receiver<super::Committed<super::Published>>,
-);
+/// How an open store ends.
+type Ended = tokio::sync::oneshot::Receiver<Result<(), super::StoreError>>;
 
 async fn write<W: Write>(store: &Store, command: W) -> W::Output {
     store.write(command).await.expect("stored").expect("allowed").into_inner()
@@ -40,14 +37,14 @@ async fn write<W: Write>(store: &Store, command: W) -> W::Output {
 impl Site {
     async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let (store, parts) = open(folder.path());
+        let (store, ended) = open(folder.path());
         let [mut anna, mut ben] = [AccountId(0); 2];
         for (name, account) in [("anna", &mut anna), ("ben", &mut ben)] {
             let username = Username::new(name).expect("a name");
             *account = write(&store, AccountAdd::by_machine(username, String::new())).await.account_id;
         }
         let (conversation_id, _) = write(&store, DirectOpen { account_id: anna, peer_id: ben }).await;
-        Self { folder, store, parts, anna, ben, conversation_id }
+        Self { folder, store, ended, anna, ben, conversation_id }
     }
 
     async fn send(&self, name: &str) -> SendResult {
@@ -80,17 +77,17 @@ impl Site {
     }
 
     fn restarted(self, meanwhile: impl FnOnce(&Database)) -> Self {
-        let Self { folder, store, parts: (ended, published), anna, ben, conversation_id } = self;
+        let Self { folder, store, ended, anna, ben, conversation_id } = self;
         tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
                 store.stop().await;
                 ended.await.expect("told").expect("a clean end");
             });
         });
-        drop((store, published));
+        drop(store);
         meanwhile(&Builder::new().open(folder.path().join(super::FILE_NAME)).expect("opens"));
-        let (store, parts) = open(folder.path());
-        Self { folder, store, parts, anna, ben, conversation_id }
+        let (store, ended) = open(folder.path());
+        Self { folder, store, ended, anna, ben, conversation_id }
     }
 
     /// Texts of the messages that Ben sees, and how many he has not read and is mentioned in.
@@ -125,9 +122,9 @@ impl Site {
     }
 }
 
-fn open(folder: &std::path::Path) -> (Store, Parts) {
-    let StoreParts { store, ended, published, .. } = Store::open(folder).expect("opens");
-    (store, (ended, published))
+fn open(folder: &std::path::Path) -> (Store, Ended) {
+    let StoreParts { store, ended, .. } = Store::open(folder).expect("opens");
+    (store, ended)
 }
 
 #[tokio::test(flavor = "multi_thread")]

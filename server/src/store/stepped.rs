@@ -15,7 +15,7 @@ use super::expiry::Expiry;
 use super::replay::Replay;
 use super::wal::Storage;
 use super::writer::{Job, Writer};
-use super::{Assembled, Committed, Published, SignedOut, Store, StoreError, StoreParts, applier};
+use super::{Assembled, Committed, Records, SignedOut, Store, StoreError, StoreParts, applier};
 
 /// Room in the log that any group of a simulation finds.
 const GROUP_BYTES: usize = 32 * 1024;
@@ -60,7 +60,7 @@ impl Storage for Fused {
 }
 
 /// What a store tells the router of its own accord.
-pub type Outcomes = (mpsc::Receiver<Committed<Published>>, mpsc::Receiver<Committed<SignedOut>>);
+pub type Outcomes = (Records, mpsc::Receiver<Committed<SignedOut>>);
 
 /// See the module.
 pub struct Stepped {
@@ -81,7 +81,7 @@ impl Stepped {
         let disk = Disk::with(new_files());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let StoreParts { store, published: _published, ended, .. } = open(&disk).expect("opens");
+            let StoreParts { store, ended, .. } = open(&disk).expect("opens");
             prepare(store.clone()).await;
             store.stop().await;
             drop(store);

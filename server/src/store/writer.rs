@@ -1,7 +1,7 @@
 //! The writer thread: the file where a message becomes durable.
 //!
 //! It takes whatever waits in the queue, up to [`GROUP_LEN_MAX`] commands, decides them one after the
-//! other, appends what they come to to the log with one sync, and only then answers and publishes. An
+//! other, appends what they come to to the log with one sync, and only then hands out its answers and records. An
 //! idle queue adds no delay: a lone command is a group of one. Any error ends the thread, and with it the
 //! server: what failed to become durable is never answered, and a failed sync is never tried again.
 
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use posthouse_protocol::TimestampMs;
-use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::error::{SendError, TrySendError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::codec::encode;
@@ -18,7 +18,8 @@ use super::committed::Committed;
 use super::device_index::SignedOut;
 use super::handoff::Handoff;
 use super::overlay::Overlay;
-use super::record::{Entry, Published};
+use super::record::Entry;
+use super::settled::{Reply, Settled};
 use super::state::State;
 use super::wal::{Log, Storage};
 use super::{Answer, StoreError};
@@ -47,9 +48,6 @@ pub(super) trait PendingWrite: Send {
     fn decide(self: Box<Self>, group: &mut Group<'_>) -> Result<Reply, StoreError>;
 }
 
-/// Tells the caller; called when the group is on the disk and not before.
-type Reply = Box<dyn FnOnce()>;
-
 struct Queued<W: Write> {
     command: W,
     reply: oneshot::Sender<Answer<W>>,
@@ -72,7 +70,7 @@ pub(super) struct Writer<S: Storage> {
     pub state: State,
     pub overlay: Overlay,
     pub handoff: Arc<Handoff>,
-    pub publish: mpsc::Sender<Committed<Published>>,
+    pub settled: mpsc::Sender<Settled>,
     pub sign_out: mpsc::Sender<Committed<SignedOut>>,
 }
 
@@ -91,9 +89,10 @@ impl<S: Storage> Writer<S> {
                         None
                     }
                 });
-                for record in self.commit(writes, &mut payload)? {
-                    // A router that is gone has nobody left to tell.
-                    let _ = self.publish.blocking_send(record);
+                let settled = self.commit(writes, &mut payload)?;
+                if let Err(SendError(settled)) = self.settled.blocking_send(settled) {
+                    // A router that is gone has nobody left to tell but those who wait.
+                    settled.answer();
                 }
             }
         }
@@ -110,18 +109,21 @@ impl<S: Storage> Writer<S> {
         });
         let writes: Vec<_> = writes.collect();
         let found = !writes.is_empty();
-        for record in self.commit(writes.into_iter(), &mut Vec::new())? {
-            self.publish.try_send(record).expect("the fan-out takes what is there between two groups");
+        let settled = self.commit(writes.into_iter(), &mut Vec::new())?;
+        match self.settled.try_send(settled) {
+            Err(TrySendError::Full(_)) => panic!("the fan-out takes what is there between two groups"),
+            Err(TrySendError::Closed(settled)) => drop(settled.answer()),
+            Ok(()) => {}
         }
         Ok(found)
     }
 
-    /// Makes one group durable, then answers it. Takes no more commands than fit.
+    /// Makes one group durable. Takes no more commands than fit.
     fn commit(
         &mut self,
         writes: impl Iterator<Item = Box<dyn PendingWrite>>,
         payload: &mut Vec<u8>,
-    ) -> Result<Vec<Committed<Published>>, StoreError> {
+    ) -> Result<Settled, StoreError> {
         let (durable, applied) = self.handoff.position();
         self.log.release(durable);
         self.overlay.begin(self.log.last_number() + 1, applied);
@@ -134,10 +136,10 @@ impl<S: Storage> Writer<S> {
             published: Vec::new(),
             signed_out: Vec::new(),
         };
-        let mut replies = Vec::new();
+        let mut answers = Vec::new();
         for write in writes {
             let before = group.entries.len();
-            replies.push(write.decide(&mut group)?);
+            answers.push(write.decide(&mut group)?);
             group.entries[before..].iter().for_each(|entry| encode(entry, payload));
             if payload.len() > PAYLOAD_LEN {
                 break;
@@ -155,10 +157,7 @@ impl<S: Storage> Writer<S> {
                 let _ = self.sign_out.blocking_send(devices);
             }
         }
-        for reply in replies {
-            reply();
-        }
-        Ok(published.into_iter().map(Committed::after_commit).collect())
+        Ok(Settled { answers, records: published.into_iter().map(Committed::after_commit).collect() })
     }
 
     /// The sync. Where the log is full, waits until the database has made room: acknowledgements pause.

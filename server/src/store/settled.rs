@@ -1,0 +1,110 @@
+//! A group on its way out: the answers to those who wait, and what others are to see.
+//!
+//! The writer hands a group over whole, so that it wakes the threads that serve the network once. Waking them for each answer
+//! had them run, find one, sleep and be woken again, many times a group. The answers are given where the records are taken.
+
+use tokio::sync::mpsc;
+use tokio::task::coop::consume_budget;
+
+use super::committed::Committed;
+use super::record::Published;
+
+/// Tells a caller; called when the group is on the disk and not before.
+pub(super) type Reply = Box<dyn FnOnce() + Send>;
+
+/// What a group came to. The writer makes one when it is on the disk.
+pub(super) struct Settled {
+    pub answers: Vec<Reply>,
+    pub records: Vec<Committed<Published>>,
+}
+
+impl Settled {
+    /// Tells those who wait, and gives the rest.
+    pub fn answer(self) -> Vec<Committed<Published>> {
+        for answer in self.answers {
+            answer();
+        }
+        self.records
+    }
+}
+
+/// What others are to see, in the order of its commits. While it is there, nobody who waits for a command is answered unless
+/// records are taken; once it is gone the writer answers.
+pub struct Records {
+    groups: mpsc::Receiver<Settled>,
+    taken: std::vec::IntoIter<Committed<Published>>,
+}
+
+impl Records {
+    /// Of the groups that come by this channel.
+    pub(super) fn new(groups: mpsc::Receiver<Settled>) -> Self {
+        Self { groups, taken: Vec::new().into_iter() }
+    }
+
+    /// The next record, or nothing once the store has ended. Safe to drop before it is ready.
+    pub async fn recv(&mut self) -> Option<Committed<Published>> {
+        // Other tasks have their turns between the records of a long group.
+        consume_budget().await;
+        loop {
+            if let Some(record) = self.taken.next() {
+                return Some(record);
+            }
+            self.taken = self.groups.recv().await?.answer().into_iter();
+        }
+    }
+}
+
+#[cfg(test)]
+impl Records {
+    /// For a test that waits for answers between the records that it looks at.
+    pub fn forwarded(mut self) -> mpsc::UnboundedReceiver<Committed<Published>> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(record) = self.recv().await {
+                if sender.send(record).is_err() {
+                    break;
+                }
+            }
+        });
+        receiver
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use bytes::Bytes;
+
+    use super::super::record::Recipients;
+    use super::*;
+
+    #[tokio::test]
+    async fn who_waits_is_answered_where_the_records_are_taken() {
+        let answered = Arc::new(AtomicU32::new(0));
+        let answer = || -> Reply {
+            let answered = Arc::clone(&answered);
+            Box::new(move || {
+                answered.fetch_add(1, Ordering::Relaxed);
+            })
+        };
+        let record = |gseq| {
+            let published = Published { gseq, recipients: Recipients::Everybody, origin: None, frame: Bytes::new() };
+            Committed::after_commit(published)
+        };
+        let (sender, groups) = mpsc::channel(2);
+        let mut records = Records::new(groups);
+        for group in [vec![record(1), record(2)], Vec::new()] {
+            sender.try_send(Settled { answers: vec![answer(), answer()], records: group }).expect("there is room");
+        }
+        drop(sender);
+        let mut taken = Vec::new();
+        assert_eq!(answered.load(Ordering::Relaxed), 0);
+        while let Some(record) = records.recv().await {
+            taken.push((record.gseq, answered.load(Ordering::Relaxed)));
+        }
+        assert_eq!(taken, [(1, 2), (2, 2)], "in order, behind the answers of their group");
+        assert_eq!(answered.load(Ordering::Relaxed), 4, "a group without records has answers, too");
+    }
+}
