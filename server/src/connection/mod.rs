@@ -3,12 +3,15 @@
 //! Owns the transport, its time-outs and its close codes. Knows WebSocket and event streams and nothing of chat.
 //! The listener starts it; it ends with its transport and takes nothing else down.
 
+mod bell;
 mod event_stream;
 mod transport;
 mod websocket;
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -23,6 +26,7 @@ use crate::admission::Visitor;
 use crate::router::{Outbox, Outcome, Router, Verdict, Wire, outbox};
 use crate::session::{Action, Running, Session};
 use crate::shutdown::{self, Shutdown};
+use bell::Bell;
 use event_stream::EventStream;
 pub use event_stream::{EventBody, PostError, Streams, resume_from};
 use transport::{Ended, Received, Transport};
@@ -95,10 +99,11 @@ fn serve<T: Transport>(
         has_asked: false,
     };
     async move {
-        let cut_off = cut_off(stopping.clone());
+        let mut cut_off = pin!(cut_off(stopping.clone()));
+        let rare = Bell::new();
         let ended = tokio::select! {
             ended = connection.run(&mut stopping) => ended,
-            () = cut_off => Err(Ended::Gone),
+            () = poll_fn(|context| rare.poll(context, |context| cut_off.as_mut().poll(context))) => Err(Ended::Gone),
         };
         let is_stopping = matches!(ended, Err(Ended::Close(close::RESTARTING, _)));
         // Also where `connect` was still under way: it may have come half way.
@@ -158,6 +163,7 @@ impl<T: Transport> Connection<T> {
         let mut stop = pin!(stopping.requested());
         // One timer for all that is due some time, made once: 10,000 connections have one each.
         let mut alarm = pin!(tokio::time::sleep_until(self.alarm(ping_due)));
+        let rare = Bell::new();
         loop {
             // Past the limit the client's next request waits in the kernel's buffers: backpressure.
             let may_read = self.running.len() < limits::REQUESTS_IN_FLIGHT_MAX;
@@ -168,8 +174,10 @@ impl<T: Transport> Connection<T> {
                 received = self.transport.next(), if may_read => Turn::Received(received),
                 Some((running, reply, outcome)) = self.running.next() => Turn::Outcome(running, reply, outcome),
                 event = self.outbox.next(), if is_connected => Turn::Event(event),
-                () = &mut alarm => Turn::Alarm,
-                () = &mut stop => Turn::Stop,
+                turn = poll_fn(|context| rare.poll(context, |context| match alarm.as_mut().poll(context) {
+                    Poll::Ready(()) => Poll::Ready(Turn::Alarm),
+                    Poll::Pending => stop.as_mut().poll(context).map(|()| Turn::Stop),
+                })) => turn,
             };
             if may_read {
                 self.silence += now() - since;

@@ -1,6 +1,8 @@
 //! A WebSocket as frames in and out, with the buffers and the close codes that a small box needs.
 
+use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::poll_immediate;
@@ -13,6 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message, Utf8Bytes};
 
 use super::WRITE_TIMEOUT;
+use super::bell::Bell;
 use super::transport::{Ended, Received, Transport};
 
 /// Allocated at once for each connection, and filled with zeros before each read: 512 bytes hold a request
@@ -41,11 +44,12 @@ pub fn config() -> WebSocketConfig {
 /// A WebSocket of ours.
 pub(super) struct WebSocket<S> {
     stream: WebSocketStream<S>,
+    bell: Arc<Bell>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     pub fn new(stream: WebSocketStream<S>) -> Self {
-        Self { stream }
+        Self { stream, bell: Bell::new() }
     }
 
     /// Takes what the other side still sends and throws it away: after a frame that broke the rules its
@@ -67,7 +71,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Transport for WebSocket<S> {
     const IS_TWO_WAY: bool = true;
 
     async fn next(&mut self) -> Result<Received<()>, Ended> {
-        match self.stream.next().await {
+        let Self { stream, bell } = self;
+        let received = poll_fn(|context| bell.poll(context, |context| stream.poll_next_unpin(context)));
+        match received.await {
             Some(Ok(Message::Text(text))) => Ok(Received::Frame(text, ())),
             Some(Ok(Message::Binary(_))) => Err(Ended::Close(close::UNSUPPORTED, "this subprotocol speaks text")),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Ok(Received::Alive),

@@ -111,7 +111,10 @@ impl Outbox {
         if let Some(frame) = queue.take() {
             return Poll::Ready(Ok(frame));
         }
-        queue.waker = Some(context.waker().clone());
+        match &mut queue.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
         Poll::Pending
     }
 }
