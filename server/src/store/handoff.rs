@@ -17,7 +17,7 @@ const PENDING_LEN_MAX: usize = 16 * 1024;
 
 /// Entries that are worth a transaction. Fewer wait until somebody asks for them or a checkpoint is due: the
 /// more of them share a page, the less work and the fewer bytes written each of them costs.
-const BATCH_LEN: usize = 4 * 1024;
+const BATCH_LEN: usize = 8 * 1024;
 
 /// A checkpoint follows this long after the first change at the latest. The log holds what came since; the more
 /// messages a checkpoint has, the more of them share the pages that it writes.
