@@ -13,6 +13,9 @@ use serde_json::value::RawValue;
 
 use super::rows::Row;
 
+/// Most events are no longer than this as JSON.
+const EVENT_LEN: usize = 1024;
+
 /// One part of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
@@ -140,11 +143,20 @@ pub fn gseq(cursor: &Cursor) -> Option<u64> {
 
 /// An event as clients get it and the log keeps it.
 pub(super) fn encode_event(gseq: u64, event: Event) -> Bytes {
-    encode_json(&Push { cursor: Some(cursor(gseq)), event }).into()
+    // Written where most have room, so that they need not move as they grow, and kept without room to spare.
+    let mut bytes = Vec::with_capacity(EVENT_LEN);
+    write_json(&Push { cursor: Some(cursor(gseq)), event }, &mut bytes);
+    Bytes::copy_from_slice(&bytes)
 }
 
 pub(super) fn encode_json<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).expect("rows and events have string keys and no failing serialisers")
+    let mut bytes = Vec::new();
+    write_json(value, &mut bytes);
+    bytes
+}
+
+fn write_json<T: Serialize>(value: &T, bytes: &mut Vec<u8>) {
+    serde_json::to_writer(bytes, value).expect("rows and events have string keys and no failing serialisers");
 }
 
 pub(super) fn decode_json<'a, T: Deserialize<'a>>(what: &str, bytes: &'a [u8]) -> Result<T, Malformed> {
