@@ -103,6 +103,23 @@ fn a_build_that_computes_without_end_is_taken_back_in_time() {
 }
 
 #[test]
+fn however_often_somebody_asks_the_next_good_build_is_taken() {
+    if left_out() {
+        return;
+    }
+    let world = World::start(&Timing::short());
+    // More than systemd's own limits and ours have ever been.
+    for time in 0..30 {
+        world.roll_back();
+        world.wait(&format!("answer {time}"), CONFIRMED_WITHIN, |world| {
+            !world.path("/var/lib/posthouse/inbox/request").exists()
+        });
+    }
+    let hash = world.push(&PARTS.salted(Fault::None, "after many refusals"));
+    world.wait("confirmation", CONFIRMED_WITHIN, |world| world.slot_serves(&hash));
+}
+
+#[test]
 fn a_good_build_stays_and_the_one_before_can_be_gone_back_to() {
     if left_out() {
         return;

@@ -19,7 +19,7 @@ use crate::stage::{Stage, left_out};
 const ALL_VARIABLE: &str = "POSTHOUSE_TEST_ALL_KILLS";
 const SOME: usize = 6;
 
-/// Places that one box goes through: its unit takes 20 requests within five minutes.
+/// Places that one box goes through.
 const PLACES_EACH: usize = 5;
 
 /// Boxes at once.
