@@ -6,6 +6,8 @@ mod rig;
 mod world;
 
 use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use posthouse_protocol::update::{SlotKind, UpdateOutcome};
@@ -176,4 +178,36 @@ fn a_trial_is_watched_while_somebody_else_has_the_records() {
     drop(lock);
     trial.kill().expect("it was going on");
     trial.wait().expect("ended");
+}
+
+#[test]
+fn an_authority_that_does_not_answer_is_not_blamed_on_what_is_tried() {
+    let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let answers: [(Option<&str>, bool); 5] = [
+        (Some("{\"certificate\":\"PEM\"}\n"), true),
+        (Some("{\"refused\":\"the key is gone\"}\n"), false),
+        // It hangs up; it hangs; it is not there.
+        (Some(""), false),
+        (Some("{"), false),
+        (None, false),
+    ];
+    for (answer, is_probed_by_tls) in answers {
+        let mut rig = new_box();
+        fs::write(rig.path("authority.pem"), certificate).expect("written");
+        if let Some(answer) = answer {
+            let listener = UnixListener::bind(rig.path("ca.sock")).expect("a socket");
+            std::thread::spawn(move || {
+                let mut stream = listener.accept().expect("a client").0;
+                stream.read_exact(&mut [0; 7]).expect("a question");
+                stream.write_all(answer.as_bytes()).expect("it listens");
+                // Until the other end has gone.
+                let is_hanging = answer == "{";
+                let _ = is_hanging.then(|| stream.read_to_end(&mut Vec::new()));
+            });
+        }
+        try_out(&mut rig, 2);
+        assert_eq!(rig.path("run/authority").exists(), is_probed_by_tls, "{answer:?}");
+        assert!(rig.path("run/probe-secret").exists(), "{answer:?}: it is tried");
+        assert!(rig.trial().is_success && rig.status().current.seq == Some(2), "{answer:?}");
+    }
 }

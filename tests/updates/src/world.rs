@@ -237,6 +237,7 @@ fn options(site: &Site, timing: &Timing) -> Options {
         format!("--factory={}", real(&binaries::server()).display()),
         format!("--root={}", at("update-root")),
         format!("--authority={}", at("ca/authority.pem")),
+        format!("--ca-socket={}", at("ca.sock")),
         format!("--control={}", at("systemctl")),
         format!("--user={}", user.name),
     ];

@@ -120,6 +120,8 @@ impl Rig {
             ("--factory-release", "factory-release"),
             ("--settings", "settings"),
             ("--control", "control"),
+            ("--authority", "authority.pem"),
+            ("--ca-socket", "ca.sock"),
             ("--verdict", "probe/verdict"),
         ] {
             command.arg(option).arg(self.path(name));

@@ -1,18 +1,26 @@
 //! What the probe needs while something is being tried: a secret to log in by, and the certificate by which it knows the server.
 
 use std::fs::{self, Permissions};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use posthouse_protocol::authority::{AuthorityAnswer, AuthorityRequest};
 
-use crate::files;
 use crate::paths::Paths;
+use crate::{files, say};
 
 /// Length of the secret, in bytes.
 const SECRET_LEN: usize = 32;
 
 /// Longest file of an authority, in bytes: a key and some certificates.
 const AUTHORITY_LEN_MAX: u64 = 256 * 1024;
+
+/// The authority has to be started first; one that takes longer is not waited for, since the server waits for this.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 
 /// Around each certificate of a PEM file (RFC 7468, §5.1).
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
@@ -55,15 +63,38 @@ fn secret(paths: &Paths) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Its key lies in the same file, and stays there.
+/// Its key lies in the same file, and stays there. An authority that gives no certificates is not the fault of what is tried, which
+/// is then tried without TLS.
 fn authority(paths: &Paths) -> anyhow::Result<()> {
     let pem = match files::read(&paths.authority, AUTHORITY_LEN_MAX) {
         // A box without HTTPS.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         read => String::from_utf8(read?)?,
     };
+    if let Err(error) = ask(&paths.ca_socket) {
+        say(&format!(
+            "the certificate authority does not answer, so that what is tried is tried without HTTPS: {error}"
+        ));
+        return Ok(());
+    }
     files::put(&paths.probe_authority(), 0o644, certificates(&pem).as_bytes())?;
     Ok(())
+}
+
+/// Whether somebody answers there as the authority does.
+fn ask(socket: &Path) -> io::Result<()> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
+    stream.set_write_timeout(Some(ANSWERS_WITHIN))?;
+    let mut line = serde_json::to_vec(&AuthorityRequest::Root)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut answer = Vec::new();
+    BufReader::new(stream.take(AUTHORITY_LEN_MAX)).read_until(b'\n', &mut answer)?;
+    match serde_json::from_slice(&answer)? {
+        AuthorityAnswer::Certificate(_) => Ok(()),
+        AuthorityAnswer::Refused(reason) => Err(io::Error::other(reason)),
+    }
 }
 
 fn certificates(pem: &str) -> String {

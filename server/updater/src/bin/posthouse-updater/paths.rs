@@ -49,6 +49,10 @@ pub struct Paths {
     #[arg(long, value_name = "FILE", default_value = "/var/lib/posthouse-ca/authority.pem")]
     pub authority: PathBuf,
 
+    /// Where that authority answers; where it does not, the probe speaks plain HTTP
+    #[arg(long, value_name = "FILE", default_value = "/run/posthouse-ca/ca.sock")]
+    pub ca_socket: PathBuf,
+
     /// Where the probe leaves its verdict
     #[arg(long, value_name = "FILE", default_value = "/run/posthouse-probe/verdict")]
     pub verdict: PathBuf,
