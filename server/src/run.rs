@@ -23,7 +23,7 @@ use crate::names::{Names, NamesSender};
 use crate::router::Router;
 use crate::service::{Listeners, StopSignal};
 use crate::shutdown::{self, Shutdown, ShutdownSender};
-use crate::status::Reporter;
+use crate::status::{Apology, Reporter};
 use crate::store::{FILE_NAME, Snapshot, Store, StoreError, StoreParts};
 use crate::tls::{self, Handshakes, Keyring, TrustMaterial};
 use crate::trial::{self, raise_when_confirmed};
@@ -175,6 +175,14 @@ async fn apologise(config: &Config, reason: String, is_storage_full: bool) -> an
     let addresses = addresses(&listeners.plain);
     let (shutdown, stopping) = shutdown::channel();
     tracing::error!(?addresses, %reason, "serving the rescue page only");
+    let settings = settings::read(config.settings.as_deref());
+    let (naming, names) = names::channel(&settings);
+    // They end with this function.
+    let mut following = JoinSet::new();
+    following.spawn(naming.clone().follow_addresses());
+    if let Some(file) = config.status_file.clone() {
+        following.spawn(Apology { file, settings, names, reason: reason.clone() }.keep());
+    }
     let handler: Handler = Arc::new(move |request, _| {
         let response = rescue::respond(&reason, is_storage_full, &request);
         Box::pin(async move { response })
@@ -182,7 +190,6 @@ async fn apologise(config: &Config, reason: String, is_storage_full: bool) -> an
     // Nobody signs for a box in this state: who asks for a secure stream gets an alert.
     let gate = Gate::new(None, Admission::new(config.allowance()), handler, stopping);
     let doors = open(listeners, &Keyring::default(), &gate);
-    let (naming, _) = names::channel(&settings::read(config.settings.as_deref()));
     let discovery = announce(config, &addresses, naming, None, None)?;
     service::ready("serving the rescue page only", addresses.first().copied());
     leave(discovery, stop.received().await).await;

@@ -44,20 +44,10 @@ pub struct Reporter {
 impl Reporter {
     /// Keeps the file as things are. Runs until it is dropped.
     pub async fn keep(self) {
-        let (mut written, mut failed) = (None, false);
+        let mut kept = Kept::new(self.file.clone());
         loop {
             self.claim.renew().await;
-            let status = self.status();
-            if written.as_ref() != Some(&status) {
-                match write(&self.file, &status) {
-                    Ok(()) => (written, failed) = (Some(status), false),
-                    Err(error) if !failed => {
-                        tracing::warn!(%error, file = %self.file.display(), "the status file can't be written");
-                        failed = true;
-                    }
-                    Err(_) => {}
-                }
-            }
+            kept.update(self.status());
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
@@ -77,7 +67,73 @@ impl Reporter {
             clients: u32::try_from(self.router.session_count()).unwrap_or(u32::MAX),
             time_synchronised,
             free_bytes,
+            rescue: None,
             warnings: settings.problems.iter().cloned().chain((self.notice)()).collect(),
+        }
+    }
+}
+
+/// Writes the status file of a server that serves its rescue page only.
+pub struct Apology {
+    /// Where it is.
+    pub file: PathBuf,
+    /// What the box's owner wants.
+    pub settings: Settings,
+    /// Where the box is found.
+    pub names: watch::Receiver<Names>,
+    /// Why there is no chat.
+    pub reason: String,
+}
+
+impl Apology {
+    /// Keeps the file as things are. Runs until it is dropped.
+    pub async fn keep(self) {
+        let mut kept = Kept::new(self.file.clone());
+        loop {
+            kept.update(self.status());
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn status(&self) -> Status {
+        let (names, settings) = (self.names.borrow().clone(), &self.settings);
+        Status {
+            version: VERSION.to_owned(),
+            site_name: settings.site_name.clone(),
+            language: settings.language,
+            names: names.dns(),
+            addresses: names.addresses,
+            time_synchronised: clock::is_synchronised(),
+            rescue: Some(self.reason.clone()),
+            warnings: settings.problems.clone(),
+            ..Status::default()
+        }
+    }
+}
+
+/// The file, and what stands in it.
+struct Kept {
+    file: PathBuf,
+    written: Option<Status>,
+    has_failed: bool,
+}
+
+impl Kept {
+    fn new(file: PathBuf) -> Self {
+        Self { file, written: None, has_failed: false }
+    }
+
+    fn update(&mut self, status: Status) {
+        if self.written.as_ref() == Some(&status) {
+            return;
+        }
+        match write(&self.file, &status) {
+            Ok(()) => (self.written, self.has_failed) = (Some(status), false),
+            Err(error) if !self.has_failed => {
+                tracing::warn!(%error, file = %self.file.display(), "the status file can't be written");
+                self.has_failed = true;
+            }
+            Err(_) => {}
         }
     }
 }

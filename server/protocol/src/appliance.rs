@@ -172,6 +172,8 @@ pub struct Status {
     pub time_synchronised: bool,
     /// Bytes free on the data partition.
     pub free_bytes: Option<u64>,
+    /// Why there is no chat, for people; missing where there is.
+    pub rescue: Option<String>,
     /// What somebody should know or do, a line each, for people.
     pub warnings: Vec<String>,
 }

@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use posthouse_client::new_client_msg_id;
 use posthouse_e2e::wait::{BOUND, until, within};
 use posthouse_e2e::{Device, Server, Site, binaries};
+use posthouse_protocol::appliance::Status;
 use posthouse_protocol::{Send, SendParams};
 
 #[test]
@@ -173,14 +174,19 @@ fn a_box_that_cannot_chat_shows_why_and_leaves_its_data_alone() {
     let site = Site::with_database(b"no database");
     let reason = site.path("reason");
     std::fs::write(&reason, "the card is <worn> out\n").expect("a reason");
+    let status = site.path("status.json");
     let mut command = site.command();
-    command.arg("--rescue-file").arg(&reason);
+    command.arg("--rescue-file").arg(&reason).arg("--status-file").arg(&status);
     let server = Server::start(command, site.admin_socket()).expect("the rescue page is served");
     for (path, shown) in [("/", "the card is &lt;worn&gt; out"), ("/healthz", r#""status":"rescue""#)] {
         let answer = server.get(path);
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains(shown), "{answer}");
     }
     assert!(server.get("/ws").starts_with("HTTP/1.1 503 "));
+    // Who shows the box without a log-in reads it here.
+    let told = until("status", || serde_json::from_slice::<Status>(&std::fs::read(&status).ok()?).ok());
+    assert_eq!(told.rescue.as_deref(), Some("the card is <worn> out"));
+    assert!(!told.version.is_empty() && !told.names.is_empty(), "{told:?}");
     assert_eq!(server.stop().status.code(), Some(0));
     assert_eq!(std::fs::read(site.database()).expect("the file"), b"no database");
 }
@@ -189,8 +195,11 @@ fn a_box_that_cannot_chat_shows_why_and_leaves_its_data_alone() {
 fn a_box_whose_database_is_refused_shows_which_file_and_what_to_do() {
     let site = Site::with_database(b"no database");
     let mut command = site.command();
-    command.arg("--rescue-file").arg(site.path("reason"));
+    let status = site.path("status.json");
+    command.arg("--rescue-file").arg(site.path("reason")).arg("--status-file").arg(&status);
     let server = Server::start(command, site.admin_socket()).expect("the rescue page is served");
+    let told = until("status", || serde_json::from_slice::<Status>(&std::fs::read(&status).ok()?).ok());
+    assert!(told.rescue.is_some_and(|reason| reason.contains("is damaged")), "the status says why");
     let page = server.get("/");
     let file = site.database().display().to_string();
     for part in ["HTTP/1.1 503 ", file.as_str(), "is damaged", "move it away", "What to do"] {

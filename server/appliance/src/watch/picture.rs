@@ -110,7 +110,8 @@ impl Picture {
         };
         let settings = &senses.settings;
         let addresses = if status.addresses.is_empty() { &senses.addresses } else { &status.addresses };
-        let condition = condition(server, senses, !addresses.is_empty(), watched_for);
+        let rescue = rescue(status, senses);
+        let condition = condition(server, !rescue.is_empty(), !addresses.is_empty(), watched_for);
         Self {
             condition,
             version: status.version.clone(),
@@ -119,11 +120,11 @@ impl Picture {
             links: links(&status.names, addresses, senses.host_name.as_deref()),
             fingerprint: status.fingerprint,
             ownership: status.ownership.clone(),
-            clients: is_serving.then_some(status.clients),
+            clients: (is_serving && status.rescue.is_none()).then_some(status.clients),
             temperature_c: senses.temperature_c,
             free_bytes: senses.free_bytes.or(status.free_bytes),
             wireless: senses.wireless.clone(),
-            notes: notes(server, senses, condition),
+            notes: notes(server, senses, rescue, condition),
         }
     }
 
@@ -143,8 +144,16 @@ impl Server<'_> {
     }
 }
 
-fn condition(server: Server, senses: &Senses, has_address: bool, watched_for: Duration) -> Condition {
-    if !senses.rescue.is_empty() {
+/// Why there can be no chat, a line each: by the disk's units, or else by the server, which may find more.
+fn rescue(status: &Status, senses: &Senses) -> Vec<String> {
+    match &status.rescue {
+        Some(reason) if senses.rescue.is_empty() => reason.lines().map(str::to_owned).collect(),
+        _ => senses.rescue.clone(),
+    }
+}
+
+fn condition(server: Server, has_rescue: bool, has_address: bool, watched_for: Duration) -> Condition {
+    if has_rescue {
         return Condition::Fault;
     }
     match server {
@@ -167,10 +176,11 @@ fn links(names: &[String], addresses: &[IpAddr], host_name: Option<&str>) -> Vec
     own.into_iter().chain(names).chain(addresses).collect()
 }
 
-fn notes(server: Server, senses: &Senses, condition: Condition) -> Vec<Note> {
-    let mut notes: Vec<Note> = senses.rescue.iter().cloned().map(Note::Rescue).collect();
+fn notes(server: Server, senses: &Senses, rescue: Vec<String>, condition: Condition) -> Vec<Note> {
     // One who has no data to serve may be silent, and the reason says more.
-    if server == Server::Silent && senses.rescue.is_empty() {
+    let is_silent = server == Server::Silent && rescue.is_empty();
+    let mut notes: Vec<Note> = rescue.into_iter().map(Note::Rescue).collect();
+    if is_silent {
         notes.push(Note::ServerSilent);
     }
     if senses.is_under_voltage {
@@ -247,6 +257,21 @@ mod tests {
             assert_eq!(picture.condition, Condition::Fault);
             assert_eq!(picture.notes, [Note::Rescue("Worn out.".to_owned())]);
         }
+    }
+
+    #[test]
+    fn a_server_that_can_not_chat_says_why() {
+        let reason = Some("The messages cannot be opened.\nWhat to do: try again.".to_owned());
+        let status = Status { rescue: reason, ..status() };
+        let picture = Picture::new(Server::Serves(&status), &Senses::default(), LATER);
+        assert_eq!((picture.condition, picture.clients), (Condition::Fault, None));
+        let said =
+            ["The messages cannot be opened.", "What to do: try again."].map(|line| Note::Rescue(line.to_owned()));
+        assert_eq!(picture.notes, said);
+        // What the disk's units have found is not told twice.
+        let worn = Senses { rescue: vec!["Worn out.".to_owned()], ..Senses::default() };
+        let picture = Picture::new(Server::Serves(&status), &worn, LATER);
+        assert_eq!(picture.notes, [Note::Rescue("Worn out.".to_owned())]);
     }
 
     #[test]

@@ -27,6 +27,7 @@ fn status() -> Status {
         clients: 12,
         time_synchronised: true,
         free_bytes: Some(27_149_000_000),
+        rescue: None,
         warnings: Vec::new(),
     }
 }
