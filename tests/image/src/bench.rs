@@ -9,10 +9,11 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use posthouse_bench::Figure;
 
+use crate::card::make_overlay;
 use crate::dist::Disk;
 use crate::http;
 use crate::machine::Machine;
-use crate::rig::{free_port, make_overlay};
+use crate::rig::free_port;
 
 /// From power to serving; an untrimmed Debian takes a minute on two idle cores, several times that on busy ones.
 const BOOT_LIMIT: Duration = Duration::from_secs(600);

@@ -8,10 +8,10 @@ use tokio::process::Command;
 
 use crate::dist::{Dist, run};
 use crate::machine::Machine;
-use crate::rig::{Asked, Evening, Rig, make_overlay};
+use crate::rig::{Asked, Evening, Rig};
 
 /// Room for a data partition, and quick to copy.
-const CARD_BYTES: u64 = 2_300 * 1024 * 1024;
+pub const CARD_BYTES: u64 = 2_300 * 1024 * 1024;
 
 pub struct Card {
     raw: PathBuf,
@@ -28,6 +28,11 @@ impl Card {
         run(Command::new("cp").arg("--sparse=always").arg(&rig.disk.image).arg(&raw)).await?;
         std::fs::File::options().write(true).open(&raw)?.set_len(CARD_BYTES)?;
         Ok(Self { raw, at: boot.start_bytes(), len: boot.size * crate::dist::SECTOR_LEN })
+    }
+
+    /// Its content, byte for byte.
+    pub fn path(&self) -> &Path {
+        &self.raw
     }
 
     fn boot_partition(&self) -> String {
@@ -85,4 +90,11 @@ impl Card {
         run(&mut check).await.context("the boot partition after the boot")?;
         std::fs::remove_file(&alone).context("removing the copy of the boot partition")
     }
+}
+
+/// A card that begins as an image's copy; what a boot writes to it goes into a file of its own.
+pub async fn make_overlay(image: &Path, card: &Path, bytes: u64) -> anyhow::Result<()> {
+    let mut create = Command::new("qemu-img");
+    create.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(image).arg(card).arg(bytes.to_string());
+    run(&mut create).await
 }

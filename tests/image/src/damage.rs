@@ -11,12 +11,13 @@ use anyhow::{Context, ensure};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
+use crate::card::make_overlay;
 use crate::chat::{Device, Person};
 use crate::dist::{Dist, run};
 use crate::http;
 use crate::lasting;
 use crate::machine::Machine;
-use crate::rig::{Asked, BOOT_LIMIT, Doors, REPORT_LIMIT, Rig, make_overlay};
+use crate::rig::{Asked, BOOT_LIMIT, Doors, REPORT_LIMIT, Rig};
 use crate::selftest::Selftest;
 
 /// Where a file system of the ext family has its superblock, and how long it is.

@@ -19,7 +19,9 @@ mod machine;
 mod neighbours;
 mod network;
 mod pi4;
+mod power_cut;
 mod provisioning;
+mod recording;
 mod report;
 mod rig;
 mod scan;
@@ -27,9 +29,11 @@ mod selftest;
 mod shown;
 mod storm;
 mod tuning;
+mod update_cuts;
 mod updates;
 mod virt;
 mod visitors;
+mod writes_log;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,7 +43,7 @@ use clap::{Parser, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
 use dist::Dist;
-use virt::Length;
+use virt::{Cuts, Length};
 
 #[derive(Parser)]
 #[command(about = "Boots the built image in QEMU and tests it from outside")]
@@ -53,6 +57,9 @@ struct Arguments {
     /// How often the power is cut while messages are being written; each takes one more boot.
     #[arg(long, default_value_t = 5)]
     cuts: u32,
+    /// How often it is cut during an update of the server, in the long test; as many boots, and one more.
+    #[arg(long, default_value_t = 16)]
+    update_cuts: usize,
     /// Go on with cards in a bad state.
     #[arg(long)]
     long: bool,
@@ -80,6 +87,8 @@ enum Part {
     Whole,
     /// Updates of the server only.
     Updates,
+    /// Power cuts during an update only.
+    UpdateCuts,
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -97,8 +106,10 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     match arguments.machine {
         Machine::Virt => {
             let length = if arguments.long { Length::Long } else { Length::Short };
+            let cuts = Cuts { while_writing: arguments.cuts, during_update: arguments.update_cuts };
             match arguments.part {
-                Part::Whole => Box::pin(virt::test(&dist, &disk, arguments.cuts, length)).await,
+                Part::Whole => Box::pin(virt::test(&dist, &disk, cuts, length)).await,
+                Part::UpdateCuts => Box::pin(virt::test_update_cuts(&dist, &disk, cuts.during_update)).await,
                 Part::Updates => Box::pin(virt::test_updates(&dist, &disk)).await,
             }
         }

@@ -3,17 +3,17 @@
 //! It never writes to the image: each card is an overlay.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use posthouse_client::ServerUrl;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::process::Command;
 
+use crate::card::make_overlay;
 use crate::chat::Person;
-use crate::dist::{Disk, run};
+use crate::dist::Disk;
 use crate::machine::Machine;
 use crate::selftest::Selftest;
 use crate::{file_systems, http, https, lasting, network, tuning};
@@ -134,6 +134,8 @@ pub struct Rig<'a> {
     /// Of a box that is given accounts.
     accounts: Option<PathBuf>,
     clock: Clock,
+    /// Where QEMU logs what the card is told to write.
+    log: Option<PathBuf>,
 }
 
 impl<'a> Rig<'a> {
@@ -144,12 +146,12 @@ impl<'a> Rig<'a> {
         let lines: Vec<String> = people.iter().map(|person| format!("{}:{}", person.name, person.password)).collect();
         std::fs::write(&accounts, lines.join("\n"))?;
         make_overlay(&disk.image, &card, card_bytes).await?;
-        Ok(Self { disk, card, accounts: Some(accounts), clock: Clock::Right })
+        Ok(Self { disk, card, accounts: Some(accounts), clock: Clock::Right, log: None })
     }
 
     /// The same people with another card.
     pub fn with_card(&self, card: PathBuf) -> Self {
-        Self { disk: self.disk, card, accounts: self.accounts.clone(), clock: self.clock }
+        Self { card, log: None, ..self.clone() }
     }
 
     /// The same of a box that begins with nobody.
@@ -160,6 +162,11 @@ impl<'a> Rig<'a> {
     /// The same card in a machine whose clock is years behind at each start.
     pub fn with_stopped_clock(self) -> Self {
         Self { clock: Clock::Stopped, ..self }
+    }
+
+    /// The same, and QEMU logs there what the card is told to write.
+    pub fn with_log(self, log: PathBuf) -> Self {
+        Self { log: Some(log), ..self }
     }
 
     /// Boots, waits until the box serves and has told how the boot went, lets `people` do theirs, cuts the power, and looks at
@@ -242,7 +249,7 @@ impl<'a> Rig<'a> {
             ("-kernel", self.disk.boot_file("vmlinuz")?),
             ("-initrd", self.disk.boot_file("initrd.img")?),
             ("-append", format!("{} console=ttyAMA0", self.disk.cmdline)),
-            ("-drive", format!("if=none,id=card,format=qcow2,file={}", self.card.display())),
+            self.card_argument(),
             ("-device", "virtio-blk-pci,drive=card".to_owned()),
             ("-netdev", netdev),
             ("-device", "virtio-net-pci,romfile=,netdev=net".to_owned()),
@@ -262,6 +269,14 @@ impl<'a> Rig<'a> {
             .flat_map(|(option, value)| [option.to_owned(), value])
             .collect())
     }
+
+    fn card_argument(&self) -> (&'static str, String) {
+        let card = self.card.display();
+        let Some(log) = &self.log else { return ("-drive", format!("if=none,id=card,format=qcow2,file={card}")) };
+        let log = format!("log.driver=file,log.filename={},log.cache.no-flush=on", log.display());
+        let file = format!("file.driver=qcow2,file.file.driver=file,file.file.filename={card}");
+        ("-blockdev", format!("driver=blklogwrites,node-name=card,log-sector-size=512,{log},{file}"))
+    }
 }
 
 /// Where QEMU's monitor is reached, for a machine that has one. The path of a socket has at most 107 bytes, whatever the path of the
@@ -277,13 +292,6 @@ async fn assert_silent(door: SocketAddr) -> anyhow::Result<()> {
     let heard = tokio::time::timeout(SILENCE, knock).await;
     ensure!(heard.is_err(), "the box answers on port {SHUT} ({heard:?}): the firewall is not in force");
     Ok(())
-}
-
-/// A card that begins as an image's copy; what a boot writes to it goes into a file of its own.
-pub async fn make_overlay(image: &Path, card: &Path, bytes: u64) -> anyhow::Result<()> {
-    let mut create = Command::new("qemu-img");
-    create.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(image).arg(card).arg(bytes.to_string());
-    run(&mut create).await
 }
 
 /// A port of this machine that nobody uses.

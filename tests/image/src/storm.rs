@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -21,6 +21,9 @@ const STORM_LIMIT: Duration = Duration::from_secs(120);
 
 /// The plug is pulled at a random moment within this time after.
 const MOMENT_MAX_MS: u64 = 3_000;
+
+/// Between two messages of somebody who leaves the box time for something else.
+const BETWEEN: Duration = Duration::from_millis(100);
 
 /// Whoever sends, until the power goes; yields the texts that were acknowledged.
 pub struct Storm(JoinHandle<Vec<String>>);
@@ -41,12 +44,7 @@ pub async fn begin(server: &ServerUrl, token: Token, to: &'static str, name: &st
             counted.store(acknowledged.len(), Ordering::Relaxed);
         }
     }));
-    let enough = async {
-        while count.load(Ordering::Relaxed) < ACKNOWLEDGED_MIN {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(STORM_LIMIT, enough).await.context("the box acknowledges too slowly")?;
+    await_count(&count, ACKNOWLEDGED_MIN).await?;
     let moment = moment()?;
     println!("test-image: {} acknowledged; the power goes {} ms later", ACKNOWLEDGED_MIN, moment.as_millis());
     tokio::time::sleep(moment).await;
@@ -61,6 +59,71 @@ impl Storm {
         println!("test-image: {} messages were acknowledged before the power cut", texts.len());
         Ok(texts)
     }
+}
+
+/// Whoever sends, now and then, and goes on when the server has been started anew.
+pub struct Persistent<T> {
+    done: Arc<AtomicBool>,
+    count: Arc<AtomicUsize>,
+    sender: JoinHandle<Vec<(T, String)>>,
+}
+
+impl<T: Send + 'static> Persistent<T> {
+    /// With each text that is acknowledged it keeps what `now` says right behind that.
+    pub fn begin(
+        server: &ServerUrl,
+        token: Token,
+        to: &'static str,
+        now: impl Fn() -> T + Send + Sync + 'static,
+    ) -> Self {
+        let (done, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (server, is_done, counted) = (server.clone(), Arc::clone(&done), Arc::clone(&count));
+        let sender = tokio::spawn(async move {
+            let (mut acknowledged, mut device) = (Vec::new(), None);
+            for number in 0.. {
+                if is_done.load(Ordering::Relaxed) {
+                    break;
+                }
+                // What got no answer may be there or not, so that nothing is sent twice.
+                let text = format!("message {number}");
+                if device.is_none() {
+                    device = Device::come_back(&server, token.clone()).await.ok();
+                }
+                device = match device {
+                    Some(sender) if sender.send(to, &text).await.is_ok() => {
+                        acknowledged.push((now(), text));
+                        counted.fetch_add(1, Ordering::Relaxed);
+                        Some(sender)
+                    }
+                    _ => None,
+                };
+                tokio::time::sleep(BETWEEN).await;
+            }
+            acknowledged
+        });
+        Self { done, count, sender }
+    }
+
+    /// Waits until so many more are acknowledged.
+    pub async fn acknowledge(&self, more: usize) -> anyhow::Result<()> {
+        let enough = self.count.load(Ordering::Relaxed) + more;
+        await_count(&self.count, enough).await
+    }
+
+    /// All that was acknowledged.
+    pub async fn end(self) -> anyhow::Result<Vec<(T, String)>> {
+        self.done.store(true, Ordering::Relaxed);
+        self.sender.await.context("sending panicked")
+    }
+}
+
+async fn await_count(count: &AtomicUsize, enough: usize) -> anyhow::Result<()> {
+    let counted = async {
+        while count.load(Ordering::Relaxed) < enough {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(STORM_LIMIT, counted).await.context("the box acknowledges too slowly")
 }
 
 /// All that was acknowledged is there, once, and the sequence has no hole.

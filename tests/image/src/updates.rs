@@ -28,7 +28,7 @@ use crate::visitors::Visitors;
 const BACK_WITHIN: Duration = Duration::from_secs(120);
 
 /// Until a stick is found, read, verified and tried, or a trial has ended well: an emulated box takes its time.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Large enough for a FAT file system of 16 bits.
 const STICK_BYTES: u64 = 32 * 1024 * 1024;
@@ -123,13 +123,13 @@ async fn assert_kept(server: &ServerUrl, token: Token) -> anyhow::Result<()> {
 }
 
 /// What the updater has said last, by the box's selftest.
-fn state(console: &str) -> Option<UpdateState> {
+pub fn state(console: &str) -> Option<UpdateState> {
     let said = console.lines().rev().find_map(|line| line.trim_end().strip_prefix("posthouse-selftest: update="))?;
     serde_json::from_str(said).ok()
 }
 
 /// A FAT stick with one file, as a PC writes it.
-async fn make_stick(folder: &Path, name: &str, bundle: &[u8]) -> anyhow::Result<PathBuf> {
+pub async fn make_stick(folder: &Path, name: &str, bundle: &[u8]) -> anyhow::Result<PathBuf> {
     let (stick, file) = (folder.join(format!("{name}.stick")), folder.join(format!("{name}.phb")));
     std::fs::File::create(&stick)?.set_len(STICK_BYTES)?;
     std::fs::write(&file, bundle)?;
@@ -141,13 +141,13 @@ async fn make_stick(folder: &Path, name: &str, bundle: &[u8]) -> anyhow::Result<
 }
 
 /// The keys that the image was built for: the builder's own.
-struct Keys {
+pub struct Keys {
     root: SignedDocument,
     secrets: Vec<SecretKey>,
 }
 
 impl Keys {
-    fn of_builder() -> anyhow::Result<Self> {
+    pub fn of_builder() -> anyhow::Result<Self> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let folder = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
         let folder = folder.context("neither XDG_CONFIG_HOME nor HOME is set")?.join("posthouse/release");
@@ -166,7 +166,7 @@ impl Keys {
     }
 
     /// A signed bundle of a script, which says of itself what is signed.
-    fn bundle(&self, seq: u64, version: &str, script: &str) -> anyhow::Result<Vec<u8>> {
+    pub fn bundle(&self, seq: u64, version: &str, script: &str) -> anyhow::Result<Vec<u8>> {
         let says = json!({"version": version, "arch": "aarch64", "schema": SCHEMA, "min_reader": MIN_READER});
         let script =
             format!("#!/bin/bash\nif [[ ${{1-}} == --selfcheck ]]; then\n  echo '{says}'\n  exit\nfi\n{script}\n");
@@ -202,17 +202,17 @@ impl Keys {
 }
 
 /// QEMU's monitor (QMP), by which hardware comes and goes.
-struct Monitor(BufReader<UnixStream>);
+pub struct Monitor(BufReader<UnixStream>);
 
 impl Monitor {
-    async fn open(path: &Path) -> anyhow::Result<Self> {
+    pub async fn open(path: &Path) -> anyhow::Result<Self> {
         let stream = UnixStream::connect(path).await.context("opening QEMU's monitor")?;
         let mut monitor = Self(BufReader::new(stream));
         monitor.ask("qmp_capabilities", json!({})).await?;
         Ok(monitor)
     }
 
-    async fn plug(&mut self, stick: &Path) -> anyhow::Result<()> {
+    pub async fn plug(&mut self, stick: &Path) -> anyhow::Result<()> {
         let file = json!({"driver": "file", "filename": stick, "read-only": true});
         let node = json!({"node-name": "stick", "driver": "raw", "read-only": true, "file": file});
         self.ask("blockdev-add", node).await?;
@@ -224,6 +224,11 @@ impl Monitor {
         self.ask("device_del", json!({"id": "stick"})).await?;
         self.until(|said| said["event"] == "DEVICE_DELETED" && said["data"]["device"] == "stick").await?;
         self.ask("blockdev-del", json!({"node-name": "stick"})).await
+    }
+
+    /// Ends the machine as its power switch does, with what QEMU has under way done.
+    pub async fn quit(&mut self) -> anyhow::Result<()> {
+        self.ask("quit", json!({})).await
     }
 
     async fn ask(&mut self, command: &str, arguments: Value) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 //! after the last boot everything that was acknowledged is there.
 //!
 //! What the guest has not flushed when QEMU is killed can survive in this machine's memory: this shows that the box comes
-//! up again with all it acknowledged, not that it flushed before it did.
+//! up again with all it acknowledged, not that it flushed before it did. The power cuts during an update show that, too.
 
 use anyhow::{Context, ensure};
 use posthouse_client::ServerUrl;
@@ -17,7 +17,8 @@ use crate::network::Network;
 use crate::rig::{Asked, Rig, SERVED};
 use crate::selftest::Selftest;
 use crate::{
-    claiming, damage, discovery, lasting, load, network, provisioning, report, scan, shown, storm, updates, visitors,
+    claiming, damage, discovery, lasting, load, network, provisioning, report, scan, shown, storm, update_cuts,
+    updates, visitors,
 };
 
 /// A first boot makes p4 as long as the rest of this card.
@@ -28,14 +29,23 @@ const CARD_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 pub enum Length {
     /// What a change has to pass.
     Short,
-    /// Other people's programs that look for the box, a lost password, a factory reset, cards in a bad state and of a bad size: nine
-    /// boots more.
+    /// Other people's programs that look for the box, a lost password, a factory reset, power cuts during an update, cards in a bad
+    /// state and of a bad size: ten boots more, and one for each such cut.
     Long,
 }
 
-/// The first evening ends with a cut after an acknowledgement, each of `cuts` more in the middle of writing. The long test goes
+/// How often the power goes, a boot each.
+#[derive(Clone, Copy)]
+pub struct Cuts {
+    /// Messages.
+    pub while_writing: u32,
+    /// Of the server, in the long test.
+    pub during_update: usize,
+}
+
+/// The first evening ends with a cut after an acknowledgement, each of the cuts in the middle of writing. The long test goes
 /// on with other cards.
-pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow::Result<()> {
+pub async fn test(dist: &Dist, disk: &Disk, cuts: Cuts, length: Length) -> anyhow::Result<()> {
     lasting::assert_image_is_nobody_s(dist, disk).await?;
     let people = people()?;
     if length == Length::Long {
@@ -61,7 +71,7 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow
     let mut acknowledged = Vec::new();
     let mut before = first.boot.report.clone();
     let root = &first.boot.root;
-    for cut in 1..=cuts {
+    for cut in 1..=cuts.while_writing {
         let name = format!("cut-{cut}");
         let storm = async |_: &mut Machine, server: &ServerUrl| {
             storm::verify(server, tokens[0].clone(), "carol", &acknowledged).await?;
@@ -91,6 +101,7 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: u32, length: Length) -> anyhow
     shown::assert_on_card(dist, &rig.card, &said).await?;
     if length == Length::Long {
         provisioning::test(&rig, claimed, password()?).await?;
+        update_cuts::test(dist, &rig, &people[0], cuts.during_update).await?;
         damage::lose_superblock(dist, &rig.card).await?;
         let unharmed = async |_: &mut Machine, server: &ServerUrl| {
             storm::verify(server, tokens[0].clone(), "carol", &acknowledged).await
@@ -113,6 +124,14 @@ pub async fn test_updates(dist: &Dist, disk: &Disk) -> anyhow::Result<()> {
     let _network = Network::set_up(&disk.folder).await?;
     let rig = Rig::set_up(disk, CARD_BYTES, &people).await?;
     updates::test(dist, &rig, &people[0]).await
+}
+
+/// Power cuts during an update only.
+pub async fn test_update_cuts(dist: &Dist, disk: &Disk, count: usize) -> anyhow::Result<()> {
+    let people = people()?;
+    let _network = Network::set_up(&disk.folder).await?;
+    let rig = Rig::set_up(disk, CARD_BYTES, &people).await?.with_stopped_clock();
+    update_cuts::test(dist, &rig, &people[0], count).await
 }
 
 /// Three who have an account.
