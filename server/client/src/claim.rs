@@ -114,8 +114,10 @@ async fn ask<B: Serialize, T: DeserializeOwned>(
     let request = request.header(CONTENT_TYPE, "application/json").body(Full::from(sent));
     let request = request.map_err(|error| ClientError::Answer(error.to_string()))?;
     let exchange = async {
-        let response =
-            http.send_request(request).await.map_err(|error| ClientError::Disconnected(error.to_string()))?;
+        let ended = |error: hyper::Error| ClientError::Disconnected(error.to_string());
+        // After an answer the connection takes no other request before its own task has run again.
+        http.ready().await.map_err(ended)?;
+        let response = http.send_request(request).await.map_err(ended)?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_LEN_MAX).collect().await;
         let body = body.map_err(|error| ClientError::Disconnected(error.to_string()))?;
@@ -134,4 +136,36 @@ async fn ask<B: Serialize, T: DeserializeOwned>(
         Ok(refusal) => ClientError::Refused(refusal.error),
         Err(_) => ClientError::Answer(format!("HTTP status {status}: is it a new Posthouse server?")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn one_request_may_follow_the_other_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let server: ServerUrl = format!("http://{}", listener.local_addr().expect("bound")).parse().expect("a URL");
+        let answering = tokio::spawn(async move {
+            let (reading, mut writing) = listener.accept().await.expect("a client").0.into_split();
+            let mut lines = BufReader::new(reading).lines();
+            while let Some(line) = lines.next_line().await.expect("it speaks") {
+                // The end of a request's head.
+                if line.is_empty() {
+                    writing.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.expect("it listens");
+                }
+            }
+        });
+        let (mut http, _) = open(&server).await.expect("a connection");
+        for _ in 0..10_000 {
+            ask::<(), serde_json::Map<String, serde_json::Value>>(&mut http, &server, CHALLENGE_PATH, None)
+                .await
+                .expect("an answer");
+        }
+        drop(http);
+        answering.await.expect("all were answered");
+    }
 }
