@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 
 use crate::page;
+use crate::store::StoreError;
 
 const PAGE: &str = include_str!("web/rescue.html");
 
@@ -30,13 +31,19 @@ pub fn reason(file: Option<&Path>) -> anyhow::Result<Option<String>> {
 }
 
 /// What to tell people whose box has a store that can't be opened.
-pub fn refusal(error: &dyn std::error::Error) -> String {
-    format!(
-        "The messages cannot be opened: {error}.\n\
-         What to do: switch the box off, put the card in again and try once more.\n\
-         If this comes again, have the card copied first, on another computer: the file lies on its fourth partition, in the \
-         folder posthouse. To begin anew without the messages, flash a card with the image."
-    )
+pub fn refusal(error: &StoreError) -> String {
+    let way_out = match error {
+        StoreError::TooNew { .. } => {
+            "copy the newest release (a file that ends in .phb) to a USB stick and plug it in: the box installs it, and all messages \
+             are there again."
+        }
+        _ => {
+            "switch the box off, put the card in again and try once more.\n\
+             If this comes again, have the card copied first, on another computer: the file lies on its fourth partition, in the \
+             folder posthouse. To begin anew without the messages, flash a card with the image."
+        }
+    };
+    format!("The messages cannot be opened: {error}.\nWhat to do: {way_out}")
 }
 
 /// Answers every request with the page, and `/healthz` with `{"status": "rescue", …}`; status 503 in both cases. Programs are told
@@ -71,5 +78,15 @@ mod tests {
         std::fs::write(&file, [b'x', 0xff].repeat(5_000)).expect("written");
         assert_eq!(reason(Some(&file)).expect("read").expect("a reason").chars().count(), REASON_CHARS_MAX);
         assert!(reason(Some(folder.path())).is_err(), "a folder is no reason");
+    }
+
+    #[test]
+    fn what_to_do_is_what_helps() {
+        let path = std::path::PathBuf::from("posthouse.redb");
+        let newer = refusal(&StoreError::TooNew { path: path.clone(), min_reader: 3, schema: 2 });
+        assert!(newer.contains("needs a newer posthoused") && newer.contains("USB stick"), "{newer}");
+        assert!(!newer.contains("flash"), "nothing is to be thrown away: {newer}");
+        let damaged = refusal(&StoreError::Corrupt { path, reason: "no header".to_owned() });
+        assert!(damaged.contains("is damaged") && damaged.contains("have the card copied first"), "{damaged}");
     }
 }

@@ -63,7 +63,7 @@ fn there_is_no_way_back_from_a_confirmed_release_that_has_changed_the_database()
     world.supervisor().control(&["start", "--no-block", SERVER]);
     world.wait("rescue page", CONFIRMED_WITHIN, |world| {
         let page = world.page("/");
-        world.is_factory() && page.contains("503") && page.contains("newer")
+        world.is_factory() && page.contains("503") && page.contains("newer") && page.contains("USB stick")
     });
 
     // The next release is welcome all the same, and finds everything.
