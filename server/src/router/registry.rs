@@ -1,9 +1,9 @@
 //! Who is connected: the outboxes of every account's sessions, and how far what was committed has been
 //! handed out to them.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use foldhash::HashMap;
 use posthouse_protocol::{AccountId, DeviceId, PresenceNow, PresenceStatus};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 

@@ -5,8 +5,7 @@
 //! sender is new. So the highest is kept of each sender who has written since the start. A name that does not lie beyond
 //! it is looked up: names in any order are as good, only slower.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use posthouse_protocol::{AccountId, ClientMsgId};
 
 /// The highest name of each sender, as far as it was asked for.

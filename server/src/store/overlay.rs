@@ -1,10 +1,12 @@
 //! What the writer reads: the database, and over it what is in the log and not yet in the database.
 
+use std::collections::hash_map::Entry as Slot;
 use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState as QuickState;
 use posthouse_protocol::{AccountId, ClientMsgId};
 use redb::{Database, ReadOnlyTable, ReadableDatabase};
 
@@ -23,7 +25,7 @@ pub(super) struct Overlay {
     reader: Option<Reader>,
     sent: Recent<(AccountId, ClientMsgId), (u64, u32)>,
     highest: Highest,
-    records: Recent<u64, (Audience, Bytes)>,
+    records: Recent<u64, (Audience, Bytes), QuickState>,
     /// `None` stands for a row that was removed.
     rows: Recent<RowKey, Option<Bytes>>,
 }
@@ -142,18 +144,18 @@ impl Reader {
 }
 
 /// Values by key, until the frame that they came with is in the database.
-struct Recent<K, V> {
-    found: HashMap<K, (u64, V)>,
+struct Recent<K, V, S = RandomState> {
+    found: HashMap<K, (u64, V), S>,
     order: VecDeque<(u64, K)>,
 }
 
-impl<K, V> Default for Recent<K, V> {
+impl<K, V, S: Default> Default for Recent<K, V, S> {
     fn default() -> Self {
-        Self { found: HashMap::new(), order: VecDeque::new() }
+        Self { found: HashMap::default(), order: VecDeque::new() }
     }
 }
 
-impl<K: Hash + Eq + Clone, V> Recent<K, V> {
+impl<K: Hash + Eq + Clone, V, S: BuildHasher> Recent<K, V, S> {
     fn put(&mut self, number: u64, key: K, value: V) {
         self.found.insert(key.clone(), (number, value));
         self.order.push_back((number, key));
@@ -166,8 +168,10 @@ impl<K: Hash + Eq + Clone, V> Recent<K, V> {
     fn forget(&mut self, applied: u64) {
         while let Some((_, key)) = self.order.pop_front_if(|(number, _)| *number <= applied) {
             // A later frame may have changed it again.
-            if self.found.get(&key).is_some_and(|(number, _)| *number <= applied) {
-                self.found.remove(&key);
+            if let Slot::Occupied(found) = self.found.entry(key)
+                && found.get().0 <= applied
+            {
+                found.remove();
             }
         }
     }
@@ -250,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_value_is_kept_until_the_frame_that_changed_it_last_is_applied() {
-        let mut recent = Recent::default();
+        let mut recent: Recent<_, _> = Recent::default();
         recent.put(1, "key", "old");
         recent.put(2, "other", "value");
         recent.put(3, "key", "new");

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::HashMap as IdMap;
 use posthouse_protocol::{
     Account, AccountId, AccountRole, AccountStatus, ConversationId, ConversationKind, GroupInfo, MemberRole,
 };
@@ -29,11 +30,11 @@ pub(super) struct State {
     pub last_gseq: u64,
     pub last_account: u64,
     pub last_conversation: u64,
-    pub accounts: HashMap<AccountId, Account>,
+    pub accounts: IdMap<AccountId, Account>,
     /// Name → account.
     pub usernames: HashMap<String, AccountId>,
     /// What each account may do.
-    pub standings: HashMap<AccountId, Standing>,
+    pub standings: IdMap<AccountId, Standing>,
     /// Who owns the site, for those who follow it: the first of them where they are several. As with devices, it is told a moment
     /// before it is durable, which shows nobody anything.
     pub owner: watch::Sender<Option<Account>>,
@@ -44,9 +45,9 @@ pub(super) struct State {
     pub serving: ServingTime,
     /// The last record that is no longer kept.
     pub floor: u64,
-    pub conversations: HashMap<ConversationId, Conversation>,
+    pub conversations: IdMap<ConversationId, Conversation>,
     /// (lower, higher) → their direct conversation.
-    pub direct: HashMap<(AccountId, AccountId), ConversationId>,
+    pub direct: IdMap<(AccountId, AccountId), ConversationId>,
     /// The group that every account is in, if there is one.
     pub everybody: Option<ConversationId>,
 }
@@ -133,7 +134,7 @@ impl State {
         state.serving = ServingTime::after(number("served_ms")?);
         state.floor = number("floor")?;
         state.devices = Arc::new(DeviceIndex::new(state.serving));
-        let mut members: HashMap<ConversationId, (Vec<AccountId>, u64)> = HashMap::new();
+        let mut members: IdMap<ConversationId, (Vec<AccountId>, u64)> = IdMap::default();
         let mut roles: Vec<(ConversationId, AccountId, MemberRole)> = Vec::new();
         each_row(&txn, RowTable::Account, b"", |_, value| state.load_account(value))?;
         each_row(&txn, RowTable::Device, b"", |key, value| state.load_device(key, value))?;
