@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use posthouse_protocol::appliance::{self, Settings};
 use posthouse_protocol::update::UpdateRequest;
-use posthouse_updater::{Bundle, Release, Sha256, SignedDocument};
+use posthouse_updater::{Bundle, Release, Sha256};
 use tempfile::TempDir;
 
 use super::inbox;
@@ -33,31 +33,10 @@ const BINARY_LEN: usize = 2 * 1024 * 1024 + 77;
 fn bundle(seq: u64, change: impl FnOnce(&mut Release)) -> Vec<u8> {
     let seed = u8::try_from(seq % 251).expect("small");
     let packed: Vec<u8> = (0..=240_u8).cycle().take(BINARY_LEN).map(|byte| byte ^ seed).collect();
-    let mut release = Release {
-        product: posthouse_updater::PRODUCT.to_owned(),
-        arch: std::env::consts::ARCH.to_owned(),
-        channel: "stable".to_owned(),
-        generation: 1,
-        seq,
-        version: format!("0.{seq}.0").try_into().expect("a version"),
-        length: packed.len() as u64,
-        sha256: Sha256::of(&packed),
-        packed_length: packed.len() as u64,
-        packed_sha256: Sha256::of(&packed),
-        schema: 1,
-        min_reader: 1,
-        issued_day: 20_780,
-        expires_day: 20_960,
-        min_seq: 0,
-        notes: "Better.".to_owned(),
-    };
+    let version = format!("0.{seq}.0").try_into().expect("a version");
+    let mut release = Release { notes: "Better.".to_owned(), ..Release::of(version, seq, 20_780, &packed, &packed) };
     change(&mut release);
-    let document = SignedDocument::new(serde_json::to_vec(&release).expect("JSON")).expect("a document");
-    let bundle = Bundle::new(Vec::new(), document).expect("a bundle");
-    let mut bytes = Vec::new();
-    bundle.write(&mut bytes).expect("written");
-    bytes.extend_from_slice(&packed);
-    bytes
+    Bundle::file(Vec::new(), &release, &packed, &[]).expect("a bundle")
 }
 
 struct Appliance {

@@ -79,6 +79,26 @@ impl Bundle {
         if roots.len() > ROOTS_MAX { Err(BundleError::Roots(roots.len())) } else { Ok(Self { roots, release }) }
     }
 
+    /// The whole file of a release that these keys have signed.
+    ///
+    /// # Errors
+    /// When it has too much of something.
+    #[cfg(feature = "release")]
+    pub fn file(
+        roots: Vec<SignedDocument>,
+        release: &Release,
+        packed: &[u8],
+        keys: &[crate::SecretKey],
+    ) -> Result<Vec<u8>, BundleError> {
+        let content = serde_json::to_vec(release).expect("a release has string keys");
+        let mut document = SignedDocument::new(content)?;
+        keys.iter().try_for_each(|key| document.sign(crate::Kind::Release, key))?;
+        let mut bytes = Vec::new();
+        Self::new(roots, document)?.write(&mut bytes)?;
+        bytes.extend_from_slice(packed);
+        Ok(bytes)
+    }
+
     /// Reads what stands before the binary, and leaves the reader right there.
     ///
     /// # Errors

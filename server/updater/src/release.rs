@@ -70,7 +70,35 @@ impl std::fmt::Display for Version {
     }
 }
 
+/// For how long a release is thought to be the newest, in days.
+#[cfg(feature = "release")]
+const FRESH_DAYS: u32 = 180;
+
 impl Release {
+    /// The release that installs this binary: for this kind of machine, stable, of the first generation and schema. Whoever makes one
+    /// changes what is otherwise.
+    #[cfg(feature = "release")]
+    pub fn of(version: Version, seq: u64, issued_day: u32, binary: &[u8], packed: &[u8]) -> Self {
+        Self {
+            product: PRODUCT.to_owned(),
+            arch: std::env::consts::ARCH.to_owned(),
+            channel: "stable".to_owned(),
+            generation: 1,
+            seq,
+            version,
+            length: binary.len() as u64,
+            sha256: Sha256::of(binary),
+            packed_length: packed.len() as u64,
+            packed_sha256: Sha256::of(packed),
+            schema: 1,
+            min_reader: 1,
+            issued_day,
+            expires_day: issued_day + FRESH_DAYS,
+            min_seq: 0,
+            notes: String::new(),
+        }
+    }
+
     /// What a release says that nobody has verified: for showing it, and before signing it.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use posthouse_e2e::{Device, PASSWORD, Server, Site};
 use posthouse_protocol::{
     AccountParams, AccountRole, AccountsDisable, AccountsRole, AccountsRoleParams, Empty, Logout,
 };
-use posthouse_updater::{Bundle, Kind, PRODUCT, Release, SecretKey, Sha256, SignedDocument};
+use posthouse_updater::{Bundle, Release, SecretKey, Sha256};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
@@ -108,30 +108,10 @@ fn piece(offset: usize, length: usize, is_last: bool) -> String {
 /// A bundle by somebody's key; of what the updater would say to it nothing is said here.
 fn bundle(len: usize) -> Vec<u8> {
     let packed: Vec<u8> = (0..=250_u8).cycle().take(len).collect();
-    let release = Release {
-        product: PRODUCT.to_owned(),
-        arch: std::env::consts::ARCH.to_owned(),
-        channel: "stable".to_owned(),
-        generation: 1,
-        seq: 7,
-        version: "0.7.0".to_owned().try_into().expect("a version"),
-        length: len as u64,
-        sha256: Sha256::of(&packed),
-        packed_length: len as u64,
-        packed_sha256: Sha256::of(&packed),
-        schema: 1,
-        min_reader: 1,
-        issued_day: 20_780,
-        expires_day: 20_960,
-        min_seq: 0,
-        notes: "Better.".to_owned(),
-    };
-    let mut document = SignedDocument::new(serde_json::to_vec(&release).expect("JSON")).expect("a document");
-    document.sign(Kind::Release, &SecretKey::generate().expect("a key")).expect("signed");
-    let mut bytes = Vec::new();
-    Bundle::new(Vec::new(), document).expect("a bundle").write(&mut bytes).expect("written");
-    bytes.extend(packed);
-    bytes
+    let version = "0.7.0".to_owned().try_into().expect("a version");
+    let release = Release { notes: "Better.".to_owned(), ..Release::of(version, 7, 20_780, &packed, &packed) };
+    let key = SecretKey::generate().expect("a key");
+    Bundle::file(Vec::new(), &release, &packed, &[key]).expect("a bundle")
 }
 
 /// A route with what it takes, and what it answers to: nobody, a device that was signed out, one of an account that was

@@ -9,7 +9,7 @@ use std::process::Command;
 use nix::unistd::{User, geteuid};
 use posthouse_e2e::wait::until;
 use posthouse_e2e::{Server, Site, binaries};
-use posthouse_updater::{Bundle, Kind, PRODUCT, Release, Root, RootKey, SecretKey, Sha256, SignedDocument};
+use posthouse_updater::{Bundle, Kind, PRODUCT, Release, Root, RootKey, SecretKey, SignedDocument};
 use serde_json::Value;
 
 use crate::updates::{Updated, written};
@@ -78,29 +78,10 @@ impl Fitted {
         let version = format!("0.{seq}.0");
         let binary = server_script(&version).into_bytes();
         let packed = posthouse_updater::pack(&binary).expect("packed");
-        let release = Release {
-            product: PRODUCT.to_owned(),
-            arch: std::env::consts::ARCH.to_owned(),
-            channel: "stable".to_owned(),
-            generation: 1,
-            seq,
-            version: version.try_into().expect("a version"),
-            length: binary.len() as u64,
-            sha256: Sha256::of(&binary),
-            packed_length: packed.len() as u64,
-            packed_sha256: Sha256::of(&packed),
-            schema: 2,
-            min_reader: 2,
-            issued_day: 20_780,
-            expires_day: 20_960,
-            min_seq: 0,
-            notes: String::new(),
-        };
-        let mut document = SignedDocument::new(serde_json::to_vec(&release).expect("JSON")).expect("a document");
-        document.sign(Kind::Release, key).expect("signed");
-        let mut bytes = Vec::new();
-        Bundle::new(vec![self.root.clone()], document).expect("a bundle").write(&mut bytes).expect("written");
-        bytes.extend(packed);
+        let version = version.try_into().expect("a version");
+        let release = Release { schema: 2, min_reader: 2, ..Release::of(version, seq, 20_780, &binary, &packed) };
+        let bytes =
+            Bundle::file(vec![self.root.clone()], &release, &packed, std::slice::from_ref(key)).expect("a bundle");
         written(&self.of, &format!("{seq}.phb"), &bytes)
     }
 

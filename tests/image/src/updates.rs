@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use posthouse_client::ServerUrl;
 use posthouse_protocol::Token;
 use posthouse_protocol::update::{UpdateOutcome, UpdateState};
-use posthouse_updater::{Bundle, Kind, PRODUCT, Release, Root, SecretKey, Sha256, SignedDocument, Version, pack};
+use posthouse_updater::{Bundle, Release, Root, SecretKey, SignedDocument, Version, pack};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -172,32 +172,14 @@ impl Keys {
             format!("#!/bin/bash\nif [[ ${{1-}} == --selfcheck ]]; then\n  echo '{says}'\n  exit\nfi\n{script}\n");
         let packed = pack(script.as_bytes())?;
         let today = u32::try_from(SystemTime::UNIX_EPOCH.elapsed()?.as_secs() / 86_400)?;
+        let version = Version::try_from(version.to_owned()).map_err(anyhow::Error::msg)?;
         let release = Release {
-            product: PRODUCT.to_owned(),
             arch: "aarch64".to_owned(),
-            channel: "stable".to_owned(),
-            generation: 1,
-            seq,
-            version: Version::try_from(version.to_owned()).map_err(anyhow::Error::msg)?,
-            length: script.len() as u64,
-            sha256: Sha256::of(script.as_bytes()),
-            packed_length: packed.len() as u64,
-            packed_sha256: Sha256::of(&packed),
             schema: SCHEMA,
             min_reader: MIN_READER,
-            issued_day: today,
-            expires_day: today + 180,
-            min_seq: 0,
-            notes: String::new(),
+            ..Release::of(version, seq, today, script.as_bytes(), &packed)
         };
-        let mut document = SignedDocument::new(serde_json::to_vec(&release)?)?;
-        for key in &self.secrets {
-            document.sign(Kind::Release, key)?;
-        }
-        let mut bytes = Vec::new();
-        Bundle::new(vec![self.root.clone()], document)?.write(&mut bytes)?;
-        bytes.extend_from_slice(&packed);
-        Ok(bytes)
+        Ok(Bundle::file(vec![self.root.clone()], &release, &packed, &self.secrets)?)
     }
 }
 

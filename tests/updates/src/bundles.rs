@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use posthouse_updater::{Bundle, Kind, PRODUCT, Release, Root, RootKey, SecretKey, Sha256, SignedDocument};
+use posthouse_updater::{Bundle, Kind, PRODUCT, Release, Root, RootKey, SecretKey, SignedDocument};
 
 use crate::fault::Fault;
 use crate::programs;
@@ -56,7 +56,8 @@ impl Signers {
             keys: names.into_iter().zip(&keys).map(named).collect(),
             test: false,
         };
-        let root = signed(&keys, Kind::Root, serde_json::to_vec(&root).expect("JSON"));
+        let mut root = SignedDocument::new(serde_json::to_vec(&root).expect("JSON")).expect("short");
+        keys[..2].iter().try_for_each(|key| root.sign(Kind::Root, key)).expect("signed");
         Self { keys, root, seq: AtomicU64::new(1), said }
     }
 
@@ -68,39 +69,17 @@ impl Signers {
     /// The next release: this program, which writes databases of this schema, or of the server's own.
     pub fn bundle(&self, program: &[u8], schema: Option<u32>) -> Vec<u8> {
         let packed = packed(program);
+        // The same server, whatever is wrong with it.
+        let version = self.said.version.clone().try_into().expect("a version");
+        let seq = self.seq.fetch_add(1, Ordering::Relaxed);
         let release = Release {
-            product: PRODUCT.to_owned(),
             arch: self.said.arch.clone(),
-            channel: "stable".to_owned(),
-            generation: 1,
-            seq: self.seq.fetch_add(1, Ordering::Relaxed),
-            // The same server, whatever is wrong with it.
-            version: self.said.version.clone().try_into().expect("a version"),
-            length: program.len() as u64,
-            sha256: Sha256::of(program),
-            packed_length: packed.len() as u64,
-            packed_sha256: Sha256::of(&packed),
             schema: schema.unwrap_or(self.said.schema),
             min_reader: self.said.min_reader,
-            issued_day: 20_000,
-            expires_day: 40_000,
-            min_seq: 0,
-            notes: String::new(),
+            ..Release::of(version, seq, 20_000, program, &packed)
         };
-        let release = signed(&self.keys, Kind::Release, serde_json::to_vec(&release).expect("JSON"));
-        let mut bundle = Vec::new();
-        Bundle::new(Vec::new(), release).expect("no roots are few").write(&mut bundle).expect("written");
-        bundle.extend_from_slice(&packed);
-        bundle
+        Bundle::file(Vec::new(), &release, &packed, &self.keys[..2]).expect("a bundle")
     }
-}
-
-fn signed(keys: &[SecretKey], kind: Kind, content: Vec<u8>) -> SignedDocument {
-    let mut document = SignedDocument::new(content).expect("short");
-    for key in &keys[..2] {
-        document.sign(kind, key).expect("signed");
-    }
-    document
 }
 
 /// One Zstandard frame that says how long it unpacks to.

@@ -2,36 +2,15 @@
 
 use std::os::unix::fs::symlink;
 
-use posthouse_updater::{PRODUCT, SignedDocument, Version};
+use posthouse_updater::Version;
 
 use super::*;
 
 /// A bundle of this seq; nobody has signed it, which is not this program's business.
 fn bundle(seq: u64) -> Vec<u8> {
-    let hash = Sha256::of(b"binary");
-    let release = Release {
-        product: PRODUCT.to_owned(),
-        arch: "aarch64".to_owned(),
-        channel: "stable".to_owned(),
-        generation: 1,
-        seq,
-        version: Version::try_from(format!("0.{seq}.0")).expect("a version"),
-        length: 6,
-        sha256: hash,
-        packed_length: 6,
-        packed_sha256: hash,
-        schema: 1,
-        min_reader: 1,
-        issued_day: 20_000,
-        expires_day: 20_100,
-        min_seq: 0,
-        notes: String::new(),
-    };
-    let document = SignedDocument::new(serde_json::to_vec(&release).expect("JSON")).expect("a document");
-    let mut bytes = Vec::new();
-    Bundle::new(Vec::new(), document).expect("a bundle").write(&mut bytes).expect("written");
-    bytes.extend_from_slice(b"binary");
-    bytes
+    let version = Version::try_from(format!("0.{seq}.0")).expect("a version");
+    let release = Release { arch: "aarch64".to_owned(), ..Release::of(version, seq, 20_000, b"binary", b"binary") };
+    Bundle::file(Vec::new(), &release, b"binary", &[]).expect("a bundle")
 }
 
 struct Place {

@@ -10,13 +10,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 use jiff::Zoned;
-use posthouse_updater::{Bundle, Kind, PRODUCT, Release, Root, RootKey, SecretKey, Sha256, SignedDocument, Version};
+use posthouse_updater::{Bundle, Kind, PRODUCT, Release, Root, RootKey, SecretKey, SignedDocument, Version};
 
 use super::output::Output;
 use super::password;
-
-/// For how long a release is thought to be the newest, in days.
-const FRESH_DAYS: u32 = 180;
 
 #[derive(Subcommand)]
 pub enum ReleaseCommand {
@@ -165,31 +162,19 @@ fn bundle(arguments: &BundleArguments, output: Output) -> anyhow::Result<()> {
     let binary =
         std::fs::read(&arguments.binary).with_context(|| format!("cannot read {}", arguments.binary.display()))?;
     let packed = posthouse_updater::pack(&binary)?;
-    let today = today();
     let release = Release {
-        product: PRODUCT.to_owned(),
         arch: arguments.arch.clone(),
         channel: arguments.channel.clone(),
         generation,
-        seq: arguments.seq,
-        version: arguments.version.clone(),
-        length: binary.len() as u64,
-        sha256: Sha256::of(&binary),
-        packed_length: packed.len() as u64,
-        packed_sha256: Sha256::of(&packed),
         schema: arguments.schema,
         min_reader: arguments.min_reader,
-        issued_day: today,
-        expires_day: today + FRESH_DAYS,
         min_seq: arguments.min_seq,
         notes: arguments.notes.clone(),
+        ..Release::of(arguments.version.clone(), arguments.seq, today(), &binary, &packed)
     };
     release.check().map_err(anyhow::Error::msg)?;
-    let document = SignedDocument::new(serde_json::to_vec(&release)?)?;
-    let bundle = Bundle::new(roots.into_iter().map(|(document, _)| document).collect(), document)?;
-    let mut bytes = Vec::new();
-    bundle.write(&mut bytes)?;
-    bytes.extend_from_slice(&packed);
+    let roots = roots.into_iter().map(|(document, _)| document).collect();
+    let bytes = Bundle::file(roots, &release, &packed, &[])?;
     write_new(&arguments.out, &bytes)?;
     let said = format!("Version {} is in {}: sign it.", release.version, arguments.out.display());
     output.done_with(&said, &release);

@@ -5,8 +5,8 @@
 use std::io::{Cursor, Read, Seek};
 
 use posthouse_updater::{
-    Bundle, BundleError, Installed, Kind, PRODUCT, Ratchet, Release, Root, RootKey, SecretKey, Sha256, SignedDocument,
-    Trust, TrustError,
+    Bundle, BundleError, Installed, Kind, PRODUCT, Ratchet, Release, Root, RootKey, SecretKey, SignedDocument, Trust,
+    TrustError,
 };
 
 pub const ARCH: &str = "aarch64";
@@ -69,24 +69,10 @@ impl World {
     }
 
     pub fn release(&self, seq: u64) -> Release {
-        Release {
-            product: PRODUCT.to_owned(),
-            arch: ARCH.to_owned(),
-            channel: CHANNEL.to_owned(),
-            generation: 1,
-            seq,
-            version: format!("0.{seq}.0").try_into().expect("a version"),
-            length: self.binary.len() as u64,
-            sha256: Sha256::of(&self.binary),
-            packed_length: self.packed.len() as u64,
-            packed_sha256: Sha256::of(&self.packed),
-            schema: 1,
-            min_reader: 1,
-            issued_day: 20_000,
-            expires_day: 20_100,
-            min_seq: 0,
-            notes: "What is new / 更新内容".to_owned(),
-        }
+        let version = format!("0.{seq}.0").try_into().expect("a version");
+        let notes = "What is new / 更新内容".to_owned();
+        let (arch, channel) = (ARCH.to_owned(), CHANNEL.to_owned());
+        Release { arch, channel, notes, ..Release::of(version, seq, 20_000, &self.binary, &self.packed) }
     }
 
     pub fn signed_release(&self, release: &Release, signers: &[usize]) -> SignedDocument {
