@@ -110,7 +110,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             match arguments.part {
                 Part::Whole => Box::pin(virt::test(&dist, &disk, cuts, length)).await,
                 Part::UpdateCuts => Box::pin(virt::test_update_cuts(&dist, &disk, cuts.during_update)).await,
-                Part::Updates => Box::pin(virt::test_updates(&dist, &disk)).await,
+                Part::Updates => Box::pin(virt::test_updates(&dist, &disk, length)).await,
             }
         }
         Machine::Raspi4b => pi4::test(&disk).await,

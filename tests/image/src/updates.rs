@@ -22,6 +22,7 @@ use crate::dist::{Dist, run};
 use crate::machine::Machine;
 use crate::network;
 use crate::rig::{self, Asked, Rig, SERVED};
+use crate::virt::Length;
 use crate::visitors::Visitors;
 
 /// Within which the version before is back, from the moment that a bad one is tried.
@@ -50,8 +51,26 @@ exec /usr/lib/posthouse/posthoused \"$@\"",
     ("good", "exec /usr/lib/posthouse/posthoused \"$@\"", UpdateOutcome::Confirmed),
 ];
 
+/// Those that the long test has before them.
+const MORE_BUILDS: [(&str, &str, UpdateOutcome); 2] = [
+    (
+        "crashes-when-ready",
+        "exec systemd-notify --ready --exec ';' bash -c 'sleep 5; kill -SEGV $$'",
+        UpdateOutcome::RolledBack,
+    ),
+    ("hangs-before-ready", "exec sleep infinity", UpdateOutcome::RolledBack),
+];
+
+/// A program of any machine that is Linux: what is wrong with it is done to its head (elf(5)).
+const PROGRAM: &str = "/usr/bin/true";
+
+/// Where that says of which machine it is; this one is nobody's box, and that one is a box's.
+const ELF_MACHINE: usize = 18;
+const EM_S390: u8 = 22;
+const EM_AARCH64: u8 = 183;
+
 /// One boot.
-pub async fn test(dist: &Dist, rig: &Rig<'_>, person: &Person) -> anyhow::Result<()> {
+pub async fn test(dist: &Dist, rig: &Rig<'_>, person: &Person, length: Length) -> anyhow::Result<()> {
     let card = Card::fresh(dist, rig, "updated").await?;
     let keys = Keys::of_builder()?;
     let folder = rig.disk.folder.clone();
@@ -61,8 +80,18 @@ pub async fn test(dist: &Dist, rig: &Rig<'_>, person: &Person) -> anyhow::Result
         let token = anna.token.clone();
         anna.send("ben", "Before the update.").await?;
         let visitors = Visitors::begin(network::door(SERVED));
-        for (seq, build) in (1..).zip(BUILDS) {
-            try_out(machine, &monitor, &folder, &keys, seq, build).await.with_context(|| build.0)?;
+        let mut seqs = 1..;
+        if length == Length::Long {
+            for (name, program, words) in cannot_run()? {
+                let seq = seqs.next().context("there are numbers enough")?;
+                assert_refused(machine, &monitor, &folder, (name, keys.signed(seq, &version(seq), &program)?), words)
+                    .await
+                    .context(name)?;
+            }
+        }
+        let more = if length == Length::Long { &MORE_BUILDS[..] } else { &[] };
+        for (seq, build) in seqs.zip(more.iter().chain(&BUILDS)) {
+            try_out(machine, &monitor, &folder, &keys, seq, *build).await.with_context(|| build.0)?;
             assert_kept(server, token.clone()).await.with_context(|| build.0)?;
         }
         let (visits, answered) = visitors.end().await?;
@@ -82,7 +111,7 @@ async fn try_out(
     seq: u64,
     (name, script, outcome): (&str, &str, UpdateOutcome),
 ) -> anyhow::Result<()> {
-    let version = format!("0.9.{seq}");
+    let version = version(seq);
     let stick = make_stick(folder, name, &keys.bundle(seq, &version, script)?).await?;
     let mut monitor = Monitor::open(monitor).await?;
     monitor.plug(&stick).await?;
@@ -101,6 +130,47 @@ async fn try_out(
     ensure!(is_current == (outcome == UpdateOutcome::Confirmed), "the box runs {}", ended.current.version);
     let (took, reason) = (began.elapsed().as_secs_f64(), last.reason.unwrap_or_default());
     println!("test-image: update {name}: {outcome:?} after {took:.1} s {reason}");
+    monitor.pull().await?;
+    std::fs::remove_file(stick).context("removing the stick")
+}
+
+fn version(seq: u64) -> String {
+    format!("0.9.{seq}")
+}
+
+/// Programs that no box can run, each with what is said of it.
+fn cannot_run() -> anyhow::Result<[(&'static str, Vec<u8>, &'static str); 2]> {
+    let mut program = std::fs::read(PROGRAM).with_context(|| format!("reading {PROGRAM}"))?;
+    let head = program.get_mut(ELF_MACHINE..ELF_MACHINE + 2).with_context(|| format!("{PROGRAM} is no program"))?;
+    head.copy_from_slice(&[EM_S390, 0]);
+    let for_another_machine = program.clone();
+    program[ELF_MACHINE] = EM_AARCH64;
+    program.truncate(program.len() / 2);
+    Ok([
+        ("wrong-architecture", for_another_machine, "it is made for another kind of machine"),
+        ("truncated", program, "it is cut off"),
+    ])
+}
+
+/// Plugs a stick in whose bundle is refused before it is tried, and pulls it.
+async fn assert_refused(
+    machine: &mut Machine,
+    monitor: &Path,
+    folder: &Path,
+    (name, bundle): (&str, Vec<u8>),
+    words: &str,
+) -> anyhow::Result<()> {
+    let stick = make_stick(folder, name, &bundle).await?;
+    let mut monitor = Monitor::open(monitor).await?;
+    monitor.plug(&stick).await?;
+    let refused = async |console: &str| {
+        let state = state(console)?;
+        let reason = state.refused.as_ref()?.reason.clone();
+        reason.contains(words).then_some((state, reason))
+    };
+    let (state, reason) = machine.wait_for("its refusal", PATIENCE, refused).await?;
+    ensure!(state.trial.is_none() && state.last.is_none(), "it was tried: {state:?}");
+    println!("test-image: update {name}: refused, {reason}");
     monitor.pull().await?;
     std::fs::remove_file(stick).context("removing the stick")
 }
@@ -170,14 +240,19 @@ impl Keys {
         let says = json!({"version": version, "arch": "aarch64", "schema": SCHEMA, "min_reader": MIN_READER});
         let script =
             format!("#!/bin/bash\nif [[ ${{1-}} == --selfcheck ]]; then\n  echo '{says}'\n  exit\nfi\n{script}\n");
-        let packed = pack(script.as_bytes())?;
+        self.signed(seq, version, script.as_bytes())
+    }
+
+    /// A signed bundle of any program.
+    fn signed(&self, seq: u64, version: &str, program: &[u8]) -> anyhow::Result<Vec<u8>> {
+        let packed = pack(program)?;
         let today = u32::try_from(SystemTime::UNIX_EPOCH.elapsed()?.as_secs() / 86_400)?;
         let version = Version::try_from(version.to_owned()).map_err(anyhow::Error::msg)?;
         let release = Release {
             arch: "aarch64".to_owned(),
             schema: SCHEMA,
             min_reader: MIN_READER,
-            ..Release::of(version, seq, today, script.as_bytes(), &packed)
+            ..Release::of(version, seq, today, program, &packed)
         };
         Ok(Bundle::file(vec![self.root.clone()], &release, &packed, &self.secrets)?)
     }

@@ -29,8 +29,8 @@ const CARD_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 pub enum Length {
     /// What a change has to pass.
     Short,
-    /// Other people's programs that look for the box, a lost password, a factory reset, power cuts during an update, cards in a bad
-    /// state and of a bad size: ten boots more, and one for each such cut.
+    /// Other people's programs that look for the box, more bad builds, a lost password, a factory reset, power cuts during an update,
+    /// cards in a bad state and of a bad size: ten boots more, and one for each such cut.
     Long,
 }
 
@@ -91,7 +91,7 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: Cuts, length: Length) -> anyho
     };
     let last = rig.power_on("last-boot", Asked::Threads, last_evening).await?;
     let claimed = claiming::test(dist, &rig, [password()?, password()?], length).await?;
-    updates::test(dist, &rig, &people[0]).await?;
+    updates::test(dist, &rig, &people[0], length).await?;
     report::assert_lean(&first.boot.report)?;
     report::assert_lean(&last.boot.report)?;
     assert_lasts(&last.boot.report, &before)?;
@@ -119,11 +119,11 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: Cuts, length: Length) -> anyho
 }
 
 /// Of all this the updates of the server only.
-pub async fn test_updates(dist: &Dist, disk: &Disk) -> anyhow::Result<()> {
+pub async fn test_updates(dist: &Dist, disk: &Disk, length: Length) -> anyhow::Result<()> {
     let people = people()?;
     let _network = Network::set_up(&disk.folder).await?;
     let rig = Rig::set_up(disk, CARD_BYTES, &people).await?;
-    updates::test(dist, &rig, &people[0]).await
+    updates::test(dist, &rig, &people[0], length).await
 }
 
 /// Power cuts during an update only.
