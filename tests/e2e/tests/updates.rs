@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use posthouse_e2e::http::{Answer, ask};
 use posthouse_e2e::terminal::Terminal;
 use posthouse_e2e::wait::until;
@@ -190,7 +189,7 @@ async fn a_server_without_an_updater_says_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_is_brought_in_pieces_over_breaks_and_a_restart() {
-    let mut of = Updated::new();
+    let of = Updated::new();
     let (token, whole) = (of.owner().await, bundle(3_000_000));
     assert_eq!(of.held(&token, &whole).await, (0, false));
     assert_eq!(of.send(&token, &whole, 0, 1_000_000).await.status, 200);
@@ -211,8 +210,9 @@ async fn a_bundle_is_brought_in_pieces_over_breaks_and_a_restart() {
     let part = of.site.path("inbox").join(format!("{hash}.part"));
     until("what came", || std::fs::metadata(&part).ok().filter(|found| found.len() == 1_700_000));
 
-    of.server.signal(Signal::SIGKILL);
-    of.server = Updated::start(&of.site);
+    let Updated { site, server } = of;
+    server.kill();
+    let of = Updated { server: Updated::start(&site), site };
     let (have, _) = of.held(&token, &whole).await;
     assert_eq!(have, 1_700_000);
     let done = of.send(&token, &whole, 1_700_000, whole.len()).await;
