@@ -14,11 +14,10 @@ use tokio::process::Command;
 use crate::card::make_overlay;
 use crate::chat::{Device, Person};
 use crate::dist::{Dist, run};
-use crate::http;
-use crate::lasting;
 use crate::machine::Machine;
 use crate::rig::{Asked, BOOT_LIMIT, Doors, REPORT_LIMIT, Rig};
 use crate::selftest::Selftest;
+use crate::{http, lasting, shown};
 
 /// Where a file system of the ext family has its superblock, and how long it is.
 const SUPERBLOCK_AT: u64 = 1024;
@@ -71,15 +70,24 @@ pub fn assert_repaired(console: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A box whose data partition is garbage and whose boot partition is full serves the rescue page, and writes nothing.
+/// A box whose data partition is garbage and whose boot partition is full serves the rescue page, and writes nothing but the same into
+/// the report for which there has always been room.
 pub async fn test_garbage(dist: &Dist, rig: &Rig<'_>) -> anyhow::Result<()> {
     let image = rig.disk.folder.join("garbage.img");
     let card = rig.disk.folder.join("garbage.qcow2");
     spoil(dist, &rig.disk.image, &image).await?;
     make_overlay(&image, &card, SMALL_CARD_BYTES).await?;
-    let watch = async |machine: &mut Machine, doors: &Doors| assert_told(machine, doors, &GARBAGE).await;
+    let watch = async |machine: &mut Machine, doors: &Doors| {
+        assert_told(machine, doors, &GARBAGE).await?;
+        let told = async |_: &str| {
+            let report = shown::report(dist, &card).await.ok()?;
+            GARBAGE.page.iter().all(|words| report.contains(words)).then_some(())
+        };
+        machine.wait_for("what is wrong in the report on the card", shown::LIMIT, told).await
+    };
     let outcome = rig.with_card(card.clone()).boot("garbage-boot", Asked::Report, watch).await;
     if outcome.is_ok() {
+        shown::put_report(dist, &image, &shown::report(dist, &card).await?).await?;
         let mut compare = Command::new("qemu-img");
         compare.args(["compare", "-q", "-f", "raw", "-F", "qcow2"]).arg(&image).arg(&card);
         run(&mut compare).await.context("the box wrote to a card that it can do nothing with")?;

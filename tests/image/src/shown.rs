@@ -2,6 +2,7 @@
 //! say what the server says of itself.
 
 use std::num::NonZeroU16;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use anyhow::{Context, ensure};
 use posthouse_protocol::appliance::{Ownership, Status};
 use tokio::process::Command;
 
-use crate::dist::{Dist, run};
+use crate::dist::{Dist, SECTOR_LEN, run};
 
 /// How a page for a serial console begins and ends (server/appliance/src/watch/page.rs).
 const BEGIN: &str = "\x1b[0m\x1b[H";
@@ -48,11 +49,17 @@ fn assert_in(console: &str, status: &Status) -> anyhow::Result<()> {
 
 /// Somebody who puts the card into a PC reads the same there.
 pub async fn assert_on_card(dist: &Dist, card: &Path, status: &Status) -> anyhow::Result<()> {
+    let report = report(dist, card).await?;
+    assert_says(&report, status).with_context(|| format!("the card's report says:\n{}", report.trim()))
+}
+
+/// The report on a card, which may be in a box that runs.
+pub async fn report(dist: &Dist, card: &Path) -> anyhow::Result<String> {
     let place = dist.partition(1)?;
-    let (start, size) = (place.start_bytes(), place.size * crate::dist::SECTOR_LEN);
+    let (start, size) = (place.start_bytes(), place.size * SECTOR_LEN);
     let boot = card.with_extension("p1");
     let from = format!(
-        "driver=raw,offset={start},size={size},file.driver=qcow2,file.file.driver=file,file.file.filename={}",
+        "driver=raw,force-share=on,offset={start},size={size},file.driver=qcow2,file.file.driver=file,file.file.filename={}",
         card.display()
     );
     run(Command::new("qemu-img").args(["convert", "-O", "raw", "--image-opts", &from]).arg(&boot)).await?;
@@ -62,7 +69,27 @@ pub async fn assert_on_card(dist: &Dist, card: &Path, status: &Status) -> anyhow
     let report = String::from_utf8(read.stdout).context("the report is no UTF-8")?;
     ensure!(report.len() == REPORT_LEN, "{REPORT} has {} bytes, not {REPORT_LEN}", report.len());
     ensure!(report.starts_with('\u{feff}'), "{REPORT} has no mark by which Windows knows UTF-8");
-    assert_says(&report, status).with_context(|| format!("the card's report says:\n{}", report.trim()))
+    Ok(report)
+}
+
+/// Writes a report where the one of this card is that no box has had yet, and nothing else.
+pub async fn put_report(dist: &Dist, card: &Path, report: &str) -> anyhow::Result<()> {
+    let place = dist.partition(1)?;
+    let boot = format!("{}@@{}", card.display(), place.start_bytes());
+    let old = Command::new("mtype").arg("-i").arg(boot).arg(format!("::{REPORT}")).output().await?.stdout;
+    ensure!(old.len() == report.len(), "the report was {} bytes long and is {}", old.len(), report.len());
+    let card = std::fs::File::options().read(true).write(true).open(card)?;
+    let mut found = vec![0; old.len()];
+    for sector in place.start..place.start + place.size {
+        let (at, first) = (sector * SECTOR_LEN, old.len().min(512));
+        card.read_exact_at(&mut found[..first], at)?;
+        if found[..first] == old[..first] {
+            card.read_exact_at(&mut found, at)?;
+            ensure!(found == old, "the report that the card came with lies in several places");
+            return Ok(card.write_all_at(report.as_bytes(), at)?);
+        }
+    }
+    anyhow::bail!("the card has no report")
 }
 
 fn assert_says(text: &str, status: &Status) -> anyhow::Result<()> {
