@@ -8,7 +8,7 @@
 #   PROFILE=release|dev        dev compresses fast and lets its developer in, for people who work on the image
 #   LOCK=strict|prefer|off     whether the packages must be those of image/lock; prefer gives way where they are no longer to be had
 #   MACHINE=virt|raspi4b       the machine that test-image boots
-#   PART=updates|update-cuts   of its boots only the one with updates, or those with power cuts during one
+#   PART=updates|update-cuts|bad-cards   of its boots only those with updates, with power cuts during one, or of bad cards
 .DEFAULT_GOAL := help
 .PHONY: help image server-arm64 test test-image test-long run bench bench-boot bench-update bench-tuning lock check clean
 

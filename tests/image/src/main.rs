@@ -89,6 +89,8 @@ enum Part {
     Updates,
     /// Power cuts during an update only.
     UpdateCuts,
+    /// Cards with garbage, very small and very large ones only.
+    BadCards,
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -110,6 +112,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             match arguments.part {
                 Part::Whole => Box::pin(virt::test(&dist, &disk, cuts, length)).await,
                 Part::UpdateCuts => Box::pin(virt::test_update_cuts(&dist, &disk, cuts.during_update)).await,
+                Part::BadCards => Box::pin(virt::test_bad_cards(&dist, &disk)).await,
                 Part::Updates => Box::pin(virt::test_updates(&dist, &disk, length)).await,
             }
         }

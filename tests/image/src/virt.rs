@@ -109,10 +109,7 @@ pub async fn test(dist: &Dist, disk: &Disk, cuts: Cuts, length: Length) -> anyho
         let repaired = rig.power_on("repaired-boot", Asked::Report, unharmed).await?;
         assert_lasts(&repaired.boot.report, &last.boot.report)?;
         damage::assert_repaired(&disk.folder.join("repaired-boot.log"))?;
-        damage::test_garbage(dist, &rig).await?;
-        damage::test_cut(&rig).await?;
-        damage::test_tight(&rig).await?;
-        damage::test_large(dist, &rig, &people[1]).await?;
+        bad_cards(dist, &rig, &people[1]).await?;
     }
     report::print(dist, &first.boot, &last.boot)?;
     report::record(dist).await
@@ -124,6 +121,21 @@ pub async fn test_updates(dist: &Dist, disk: &Disk, length: Length) -> anyhow::R
     let _network = Network::set_up(&disk.folder).await?;
     let rig = Rig::set_up(disk, CARD_BYTES, &people).await?;
     updates::test(dist, &rig, &people[0], length).await
+}
+
+/// Cards with garbage, very small and very large ones only.
+pub async fn test_bad_cards(dist: &Dist, disk: &Disk) -> anyhow::Result<()> {
+    let people = people()?;
+    let _network = Network::set_up(&disk.folder).await?;
+    let rig = Rig::set_up(disk, CARD_BYTES, &people).await?.with_stopped_clock();
+    bad_cards(dist, &rig, &people[1]).await
+}
+
+async fn bad_cards(dist: &Dist, rig: &Rig<'_>, person: &Person) -> anyhow::Result<()> {
+    damage::test_garbage(dist, rig).await?;
+    damage::test_cut(rig).await?;
+    damage::test_tight(rig).await?;
+    damage::test_large(dist, rig, person).await
 }
 
 /// Power cuts during an update only.
