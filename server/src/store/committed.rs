@@ -1,12 +1,12 @@
 //! The proof that something is on the disk.
 
-/// A value that is durable. Only the store's writer makes one, after the commit that holds it;
+/// A value that is durable. Only the store makes one, of what its writer has committed;
 /// acknowledgements and fan-out take nothing else, so that the compiler keeps "durable before visible".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed<T>(T);
 
 impl<T> Committed<T> {
-    /// To be called by the writer, after the commit.
+    /// To be called where the writer has committed it, and by what it hands out then.
     pub(super) fn after_commit(value: T) -> Self {
         Self(value)
     }

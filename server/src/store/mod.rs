@@ -2,12 +2,12 @@
 //!
 //! Owns the database and its write-ahead log. One writer thread drains a bounded queue, decides each
 //! command by the state that it keeps in memory, makes the whole group durable with one sync of the log
-//! ([`writer`]) and only then answers, with [`Committed`] values. The applier thread brings the log into
+//! ([`writer`]) and only then hands it out, as [`Committed`] values. The applier thread brings the log into
 //! the database behind it ([`applier`]); readers wait until that has what was durable when they asked,
 //! and then use snapshots that wait for nobody ([`Snapshot`]).
 //!
-//! Never knows who is connected and never calls upwards: what was committed flows back through the
-//! answers and through one bounded channel of [`Published`] records. The router calls it.
+//! Never knows who is connected and never calls upwards: what was committed flows back through one bounded
+//! channel of groups, each with its answers and its [`Published`] records. The router calls it.
 
 mod applier;
 mod apply;

@@ -3,6 +3,8 @@
 //! The writer hands a group over whole, so that it wakes the threads that serve the network once. Waking them for each answer
 //! had them run, find one, sleep and be woken again, many times a group. The answers are given where the records are taken.
 
+use std::collections::VecDeque;
+
 use tokio::sync::mpsc;
 use tokio::task::coop::consume_budget;
 
@@ -28,17 +30,20 @@ impl Settled {
     }
 }
 
+/// So many records may wait behind answers that were given; past it, answers wait, too.
+const TAKEN_LEN_MAX: usize = 1024;
+
 /// What others are to see, in the order of its commits. While it is there, nobody who waits for a command is answered unless
 /// records are taken; once it is gone the writer answers.
 pub struct Records {
     groups: mpsc::Receiver<Settled>,
-    taken: std::vec::IntoIter<Committed<Published>>,
+    taken: VecDeque<Committed<Published>>,
 }
 
 impl Records {
     /// Of the groups that come by this channel.
     pub(super) fn new(groups: mpsc::Receiver<Settled>) -> Self {
-        Self { groups, taken: Vec::new().into_iter() }
+        Self { groups, taken: VecDeque::new() }
     }
 
     /// The next record, or nothing once the store has ended. Safe to drop before it is ready.
@@ -46,10 +51,16 @@ impl Records {
         // Other tasks have their turns between the records of a long group.
         consume_budget().await;
         loop {
-            if let Some(record) = self.taken.next() {
+            // Nobody's answer waits until what was before it is handed out to a thousand members.
+            while self.taken.len() < TAKEN_LEN_MAX
+                && let Ok(settled) = self.groups.try_recv()
+            {
+                self.taken.extend(settled.answer());
+            }
+            if let Some(record) = self.taken.pop_front() {
                 return Some(record);
             }
-            self.taken = self.groups.recv().await?.answer().into_iter();
+            self.taken.extend(self.groups.recv().await?.answer());
         }
     }
 }
@@ -95,16 +106,22 @@ mod tests {
         };
         let (sender, groups) = mpsc::channel(2);
         let mut records = Records::new(groups);
-        for group in [vec![record(1), record(2)], Vec::new()] {
-            sender.try_send(Settled { answers: vec![answer(), answer()], records: group }).expect("there is room");
-        }
-        drop(sender);
+        let send = |records| {
+            sender.try_send(Settled { answers: vec![answer(), answer()], records }).expect("there is room");
+        };
         let mut taken = Vec::new();
+        let mut take = async || {
+            let record = records.recv().await;
+            taken.push((record.map(|record| record.gseq), answered.load(Ordering::Relaxed)));
+        };
+        send(vec![record(1), record(2)]);
         assert_eq!(answered.load(Ordering::Relaxed), 0);
-        while let Some(record) = records.recv().await {
-            taken.push((record.gseq, answered.load(Ordering::Relaxed)));
-        }
-        assert_eq!(taken, [(1, 2), (2, 2)], "in order, behind the answers of their group");
-        assert_eq!(answered.load(Ordering::Relaxed), 4, "a group without records has answers, too");
+        take().await;
+        // While the first group is handed out.
+        send(Vec::new());
+        take().await;
+        drop(sender);
+        take().await;
+        assert_eq!(taken, [(Some(1), 2), (Some(2), 4), (None, 4)], "in order, behind the answers of all that is there");
     }
 }
