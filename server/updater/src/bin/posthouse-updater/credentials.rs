@@ -5,6 +5,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -19,8 +21,9 @@ const SECRET_LEN: usize = 32;
 /// Longest file of an authority, in bytes: a key and some certificates.
 const AUTHORITY_LEN_MAX: u64 = 256 * 1024;
 
-/// The authority has to be started first; one that takes longer is not waited for, since the server waits for this.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+/// The authority has to be started first, from a card that may be slow; one that takes longer is not waited for, since the server
+/// waits for this.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Around each certificate of a PEM file (RFC 7468, §5.1).
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
@@ -71,7 +74,7 @@ fn authority(paths: &Paths) -> anyhow::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         read => String::from_utf8(read?)?,
     };
-    if let Err(error) = ask(&paths.ca_socket) {
+    if let Err(error) = ask_in_time(&paths.ca_socket) {
         say(&format!(
             "the certificate authority does not answer, so that what is tried is tried without HTTPS: {error}"
         ));
@@ -81,11 +84,17 @@ fn authority(paths: &Paths) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether somebody answers there as the authority does.
+/// Whether somebody answers there as the authority does, all in all within that time.
+fn ask_in_time(socket: &Path) -> io::Result<()> {
+    let (sender, answer) = mpsc::channel();
+    let socket = socket.to_owned();
+    // It ends with this program at the latest.
+    thread::Builder::new().spawn(move || sender.send(ask(&socket)))?;
+    answer.recv_timeout(ANSWERS_WITHIN).unwrap_or_else(|error| Err(io::Error::new(io::ErrorKind::TimedOut, error)))
+}
+
 fn ask(socket: &Path) -> io::Result<()> {
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
-    stream.set_write_timeout(Some(ANSWERS_WITHIN))?;
     let mut line = serde_json::to_vec(&AuthorityRequest::Root)?;
     line.push(b'\n');
     stream.write_all(&line)?;

@@ -20,7 +20,7 @@ use crate::kept::{Kept, now_ms};
 use crate::paths::Paths;
 use crate::{files, kept, say, slots, status};
 
-/// Others hold the lock for some syncs of a card: one that takes longer is not waited for.
+/// Others hold the lock for some syncs of a card, and while the authority is asked: one that takes longer is not waited for.
 pub const LOCK_WAIT: Duration = Duration::from_secs(20);
 
 /// Longest file of the image's that is read, in bytes: JSON of a root and its signatures.
