@@ -34,8 +34,9 @@ pub fn reason(file: Option<&Path>) -> anyhow::Result<Option<String>> {
 pub fn refusal(error: &StoreError) -> String {
     let way_out = match error {
         StoreError::TooNew { .. } => {
-            "copy the newest release (a file that ends in .phb) to a USB stick and plug it in: the box installs it, and all messages \
-             are there again."
+            "copy the newest release (a file that ends in .phb) to a USB stick and plug it in: the box installs it within some \
+             minutes, and all messages are there again.\n\
+             If nothing changes, have the card copied before anything else, on another computer."
         }
         _ => {
             "switch the box off, put the card in again and try once more.\n\

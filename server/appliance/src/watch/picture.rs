@@ -67,7 +67,7 @@ pub enum Condition {
 pub enum Note {
     /// Why there can be no chat; a line of the reason.
     Rescue(String),
-    /// The server says nothing of itself: it does not run, or has no data to serve and says why on its page.
+    /// The server says nothing of itself: it does not run.
     ServerSilent,
     /// No address.
     NoAddress,
