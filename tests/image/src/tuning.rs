@@ -101,10 +101,20 @@ pub fn assert_ports(report: &Selftest) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The server and its doors, and the door for updates; last, how often that is knocked at.
+const NEVER_GIVEN_UP: [&str; 6] = [
+    "posthoused.service",
+    "posthoused.socket",
+    "posthoused-https.socket",
+    "posthouse-update.service",
+    "posthouse-update.path",
+    "trigger",
+];
+
 /// However often the server fails, it is started again and its door stays open. Killing it a few times would not show a lost
 /// setting: it is started again so slowly that systemd's own limit is never met.
 pub fn assert_never_given_up(report: &Selftest) -> anyhow::Result<()> {
-    for unit in ["posthoused.service", "posthoused.socket", "posthoused-https.socket"] {
+    for unit in NEVER_GIVEN_UP {
         let found = report.start_limits.iter().find(|[name, _]| name == unit).map(|[_, interval]| interval.as_str());
         ensure!(found == Some("0"), "{unit} is given up after too many starts in {found:?}, not never");
     }
@@ -125,7 +135,7 @@ fn is_loopback(address: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{
-        assert_never_given_up, assert_ports, assert_sysctls, assert_threads, assert_threads_at_work,
+        NEVER_GIVEN_UP, assert_never_given_up, assert_ports, assert_sysctls, assert_threads, assert_threads_at_work,
         has_seen_all_at_work, settings,
     };
     use crate::selftest::Selftest;
@@ -195,11 +205,16 @@ mod tests {
 
     #[test]
     fn a_server_that_is_given_up_some_day_is_named() {
-        let [door, secure] = ["start_limit=posthoused.socket 0", "start_limit=posthoused-https.socket 0"];
-        assert_never_given_up(&read(&["start_limit=posthoused.service 0", door, secure])).expect("as it should be");
-        for wrong in ["start_limit=posthoused.service 10s", "start_limit=posthoused.service infinity", door] {
-            let error = assert_never_given_up(&read(&[wrong, door, secure])).expect_err(wrong);
-            assert!(error.to_string().starts_with("posthoused.service"), "{error}");
+        let right = NEVER_GIVEN_UP.map(|unit| format!("start_limit={unit} 0"));
+        let report = |lines: &[String]| read(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_never_given_up(&report(&right)).expect("as it should be");
+        for (place, unit) in NEVER_GIVEN_UP.into_iter().enumerate() {
+            for wrong in [format!("start_limit={unit} 10s"), format!("start_limit={unit} infinity"), String::new()] {
+                let mut lines = right.clone();
+                lines[place] = wrong;
+                let error = assert_never_given_up(&report(&lines)).expect_err(unit);
+                assert!(error.to_string().starts_with(unit), "{error}");
+            }
         }
     }
 
