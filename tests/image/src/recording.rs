@@ -45,8 +45,9 @@ pub struct Recording {
     pub token: Token,
     /// The log's entries from the moment that the bundle comes until the update is through for a while.
     pub during: Range<usize>,
-    /// From here on the new build has been told to be confirmed.
-    pub confirmed: usize,
+    /// From here on the new build has been told to be on trial, and to be confirmed.
+    tried: usize,
+    confirmed: usize,
     /// Texts, and from which entry on each was acknowledged.
     acknowledged: Vec<(usize, String)>,
     path: PathBuf,
@@ -54,9 +55,18 @@ pub struct Recording {
     card: PathBuf,
 }
 
+/// How far the update has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reached {
+    Nothing,
+    Trial,
+    Confirmed,
+}
+
 /// Lengths of the log at moments, in bytes.
 struct Marks {
     bundle_comes: u64,
+    tried: u64,
     confirmed: u64,
     over: u64,
     acknowledged: Vec<(u64, String)>,
@@ -79,10 +89,21 @@ impl Recording {
         let rig = rig.with_card(card.clone()).with_log(path.clone());
         let (token, marks) = rig.power_on("recorded-boot", Asked::Updates, evening).await?.outcome;
         let log = WritesLog::open(&path)?;
-        let [bundle_comes, confirmed, over] =
-            [marks.bundle_comes, marks.confirmed, marks.over].map(|len| log.count_within(len));
+        let [bundle_comes, tried, confirmed, over] =
+            [marks.bundle_comes, marks.tried, marks.confirmed, marks.over].map(|len| log.count_within(len));
         let acknowledged = marks.acknowledged.into_iter().map(|(len, text)| (log.count_within(len), text)).collect();
-        Ok(Self { log, token, during: bundle_comes..over, confirmed, acknowledged, path, card })
+        Ok(Self { log, token, during: bundle_comes..over, tried, confirmed, acknowledged, path, card })
+    }
+
+    /// How far the box has said that the update has come when the log had so many entries.
+    pub fn reached(&self, entry: usize) -> Reached {
+        if entry >= self.confirmed {
+            Reached::Confirmed
+        } else if entry >= self.tried {
+            Reached::Trial
+        } else {
+            Reached::Nothing
+        }
     }
 
     /// What had been acknowledged when the log had so many entries.
@@ -116,6 +137,9 @@ async fn update(machine: &mut Machine, owner: Login, bundle: Vec<u8>, log: &Path
     storm.acknowledge(ACKNOWLEDGED_AROUND).await?;
     let bundle_comes = len();
     install(owner, bundle).await?;
+    let is_tried = async |console: &str| state(console).filter(|state| state.trial.is_some() || state.last.is_some());
+    machine.wait_for("the trial", PATIENCE, is_tried).await?;
+    let tried = len();
     let ended = async |console: &str| state(console)?.last.filter(|last| last.version.as_deref() == Some(VERSION));
     let last = machine.wait_for("the end of the trial", PATIENCE, ended).await?;
     let confirmed = len();
@@ -128,7 +152,7 @@ async fn update(machine: &mut Machine, owner: Login, bundle: Vec<u8>, log: &Path
     println!("test-image: recorded an update, {during} messages acknowledged meanwhile");
     Monitor::open(&rig::monitor()).await?.quit().await?;
     machine.wait_for_end(END_LIMIT).await?;
-    Ok(Marks { bundle_comes, confirmed, over, acknowledged })
+    Ok(Marks { bundle_comes, tried, confirmed, over, acknowledged })
 }
 
 /// Brings it to the box, and has it installed.

@@ -15,7 +15,7 @@ use crate::chat::Person;
 use crate::dist::Dist;
 use crate::machine::Machine;
 use crate::power_cut::{Random, Remains, Replay, Survival};
-use crate::recording::{Recording, SEQ, TO, VERSION};
+use crate::recording::{Reached, Recording, SEQ, TO, VERSION};
 use crate::rig::{Asked, Rig};
 use crate::updates::state;
 use crate::writes_log::WritesLog;
@@ -46,11 +46,12 @@ pub async fn test(dist: &Dist, rig: &Rig<'_>, person: &Person, count: usize) -> 
     println!("test-image: update cuts: {count} among {entries} writes and flushes, POSTHOUSE_TEST_SEED={seed}");
     let card = Card::fresh(dist, rig, "cut-update").await?;
     let mut replay = Replay::begin(&recording.log, card.path())?;
-    let mut not_kept = 0;
+    let (mut not_kept, mut reached) = (0, Vec::new());
     for (number, Moment { unflushed, what }) in (1..).zip(moments) {
         let survival = if random.below(3) == 0 { Survival::Nothing } else { Survival::Some };
         let Remains { whole, torn, lost } = replay.cut(unflushed.end, survival, &mut random)?;
         not_kept += torn + lost;
+        reached.push(recording.reached(unflushed.end));
         println!(
             "test-image: update cut {number} of {count}, {what} unflushed: {whole} kept, {torn} torn, {lost} lost"
         );
@@ -62,6 +63,8 @@ pub async fn test(dist: &Dist, rig: &Rig<'_>, person: &Person, count: usize) -> 
         println!("test-image: update cut {number} of {count}: serves; {}", summary(&state));
     }
     ensure!(not_kept > 0, "no cut has lost a write");
+    let is_spread = [Reached::Nothing, Reached::Confirmed].iter().all(|end| reached.contains(end));
+    ensure!(is_spread || count < 8, "no cut was before the trial, or none behind it: {reached:?}");
     replay.finish()?;
     recording.assert_told_on(card.path()).await?;
     println!(
@@ -93,6 +96,13 @@ struct Moment {
 /// much of it, the others where most was written; all are spread over the whole update.
 fn choose(recording: &Recording, count: usize, random: &mut Random) -> anyhow::Result<Vec<Moment>> {
     let (mut updater_s, mut others) = (Vec::new(), Vec::new());
+    for (begin, what) in FILES {
+        let mut entries = recording.during.clone();
+        let is_written = entries.try_fold(false, |found, entry| {
+            Ok::<_, anyhow::Error>(found || recording.log.begins_with(entry, &[(begin, ())])?.is_some())
+        });
+        ensure!(is_written?, "{what} of the updater's was never written, by how its files begin");
+    }
     for unflushed in recording.log.unflushed(recording.during.clone()) {
         match of_updater(&recording.log, unflushed.clone())? {
             Some(what) => updater_s.push(Moment { unflushed, what }),
@@ -141,7 +151,7 @@ async fn assert_comes_back(
     };
     let name = format!("update-cut-{number}");
     let state = rig.with_card(overlay.clone()).power_on(&name, Asked::Updates, evening).await?.outcome;
-    assert_consistent(&state, recording.confirmed <= entry)?;
+    assert_consistent(&state, recording.reached(entry))?;
     println!("test-image: {name}: {} acknowledged before the cut, all there", acknowledged.len());
     std::fs::remove_file(&overlay)?;
     Ok(state)
@@ -160,7 +170,7 @@ async fn at_an_end(machine: &mut Machine) -> anyhow::Result<UpdateState> {
     machine.wait_for("the updater's end", AT_AN_END_WITHIN, quiet).await
 }
 
-fn assert_consistent(state: &UpdateState, is_confirmed: bool) -> anyhow::Result<()> {
+fn assert_consistent(state: &UpdateState, reached: Reached) -> anyhow::Result<()> {
     let UpdateState { current, trial, trouble, refused, last, ratchet, .. } = state;
     ensure!(trouble.is_none() && refused.is_none(), "the updater says {trouble:?}, {refused:?}");
     ensure!(trial.is_none(), "a trial has no end: {trial:?}");
@@ -172,9 +182,13 @@ fn assert_consistent(state: &UpdateState, is_confirmed: bool) -> anyhow::Result<
         "the box runs {current:?}, its ratchet is {ratchet:?}, and the last update ended so: {last:?}"
     );
     ensure!(
-        is_new || !is_confirmed,
+        is_new || reached != Reached::Confirmed,
         "the new build was confirmed before the cut, and the box runs {}",
         current.version
+    );
+    ensure!(
+        outcome.is_some() || reached == Reached::Nothing,
+        "the new build was tried before the cut, and no verdict came"
     );
     Ok(())
 }
@@ -193,7 +207,7 @@ mod tests {
         RatchetInfo, SlotInfo, SlotKind, TrialInfo, UpdateOutcome, UpdateState, UpdateVerdict,
     };
 
-    use super::{SEQ, VERSION, assert_consistent, spread};
+    use super::{Reached, SEQ, VERSION, assert_consistent, spread};
     use crate::power_cut::Random;
 
     fn old() -> UpdateState {
@@ -213,24 +227,34 @@ mod tests {
         }
     }
 
+    use Reached::{Confirmed, Nothing, Trial};
+
     #[test]
     fn the_new_build_or_the_old_one_and_nothing_in_between() {
         let given_up = || UpdateState { last: Some(ended(UpdateOutcome::RolledBack)), ..old() };
-        for (state, is_confirmed) in [(old(), false), (given_up(), false), (new(), false), (new(), true)] {
-            assert_consistent(&state, is_confirmed).expect("it may be so");
-        }
-        for (state, is_confirmed) in [
-            (old(), true),
-            (given_up(), true),
-            (UpdateState { trouble: Some("unreadable".to_owned()), ..new() }, true),
-            (UpdateState { trial: Some(TrialInfo::default()), ..old() }, false),
-            (UpdateState { ratchet: old().ratchet, ..new() }, true),
-            (UpdateState { ratchet: new().ratchet, ..old() }, false),
-            (UpdateState { last: old().last, ..new() }, true),
-            (UpdateState { last: new().last, ..old() }, false),
-            (UpdateState { current: SlotInfo { version: "0.9.8".to_owned(), ..new().current }, ..new() }, true),
+        for (state, reached) in [
+            (old(), Nothing),
+            (given_up(), Nothing),
+            (new(), Nothing),
+            (given_up(), Trial),
+            (new(), Trial),
+            (new(), Confirmed),
         ] {
-            assert_consistent(&state, is_confirmed).expect_err("it must not be so");
+            assert_consistent(&state, reached).expect("it may be so");
+        }
+        for (state, reached) in [
+            (old(), Trial),
+            (old(), Confirmed),
+            (given_up(), Confirmed),
+            (UpdateState { trouble: Some("unreadable".to_owned()), ..new() }, Confirmed),
+            (UpdateState { trial: Some(TrialInfo::default()), ..old() }, Nothing),
+            (UpdateState { ratchet: old().ratchet, ..new() }, Confirmed),
+            (UpdateState { ratchet: new().ratchet, ..old() }, Nothing),
+            (UpdateState { last: old().last, ..new() }, Confirmed),
+            (UpdateState { last: new().last, ..old() }, Nothing),
+            (UpdateState { current: SlotInfo { version: "0.9.8".to_owned(), ..new().current }, ..new() }, Confirmed),
+        ] {
+            assert_consistent(&state, reached).expect_err("it must not be so");
         }
     }
 

@@ -55,7 +55,8 @@ exec /usr/lib/posthouse/posthoused \"$@\"",
 const MORE_BUILDS: [(&str, &str, UpdateOutcome); 2] = [
     (
         "crashes-when-ready",
-        "exec systemd-notify --ready --exec ';' bash -c 'sleep 5; kill -SEGV $$'",
+        "[[ ! ${READY-} ]] || { sleep 5; kill -SEGV $$; }
+READY=1 exec systemd-notify --ready --exec ';' bash \"$0\"",
         UpdateOutcome::RolledBack,
     ),
     ("hangs-before-ready", "exec sleep infinity", UpdateOutcome::RolledBack),
