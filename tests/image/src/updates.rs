@@ -38,6 +38,25 @@ const STICK_BYTES: u64 = 32 * 1024 * 1024;
 const SCHEMA: u32 = 2;
 const MIN_READER: u32 = 2;
 
+/// Of a script: it says that it is ready, by a program that takes its place and starts it again.
+macro_rules! is_ready {
+    () => {
+        "if [[ ! ${READY-} ]]; then
+  READY=$(printf '%q ' \"$@\") exec systemd-notify --ready --exec ';' bash \"$0\"
+fi
+eval \"set -- $READY\"
+"
+    };
+}
+
+/// Of a script: the box's server serves beside it.
+macro_rules! serves {
+    () => {
+        "(export LISTEN_PID=$BASHPID; unset NOTIFY_SOCKET WATCHDOG_USEC; exec /usr/lib/posthouse/posthoused \"$@\") &
+"
+    };
+}
+
 /// A build's name, what its script does once it is not asked what it is, and how it ends.
 const BUILDS: [(&str, &str, UpdateOutcome); 4] = [
     ("crashes-at-once", "kill -SEGV $$", UpdateOutcome::RolledBack),
@@ -52,14 +71,15 @@ exec /usr/lib/posthouse/posthoused \"$@\"",
 ];
 
 /// Those that the long test has before them.
-const MORE_BUILDS: [(&str, &str, UpdateOutcome); 2] = [
+const MORE_BUILDS: [(&str, &str, UpdateOutcome); 4] = [
+    ("hangs-before-ready", "exec sleep infinity", UpdateOutcome::RolledBack),
+    ("crashes-when-ready", concat!(is_ready!(), "sleep 5; kill -SEGV $$"), UpdateOutcome::RolledBack),
     (
-        "crashes-when-ready",
-        "[[ ! ${READY-} ]] || { sleep 5; kill -SEGV $$; }
-READY=1 exec systemd-notify --ready --exec ';' bash \"$0\"",
+        "leaks",
+        concat!(is_ready!(), serves!(), "while printf -v more '%16777216s'; do all+=$more; sleep 0.1; done"),
         UpdateOutcome::RolledBack,
     ),
-    ("hangs-before-ready", "exec sleep infinity", UpdateOutcome::RolledBack),
+    ("computes-without-end", concat!(is_ready!(), serves!(), "while :; do :; done"), UpdateOutcome::RolledBack),
 ];
 
 /// A program of any machine that is Linux: what is wrong with it is done to its head (elf(5)).
