@@ -76,7 +76,7 @@ const MORE_BUILDS: [(&str, &str, UpdateOutcome); 4] = [
     ("crashes-when-ready", concat!(is_ready!(), "sleep 5; kill -SEGV $$"), UpdateOutcome::RolledBack),
     (
         "leaks",
-        concat!(is_ready!(), serves!(), "while printf -v more '%16777216s'; do all+=$more; sleep 0.1; done"),
+        concat!(is_ready!(), serves!(), "exec tail < <(while head --bytes=16M /dev/zero; do sleep 0.2; done)"),
         UpdateOutcome::RolledBack,
     ),
     ("computes-without-end", concat!(is_ready!(), serves!(), "while :; do :; done"), UpdateOutcome::RolledBack),
