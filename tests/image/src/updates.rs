@@ -70,8 +70,9 @@ exec /usr/lib/posthouse/posthoused \"$@\"",
     ("good", "exec /usr/lib/posthouse/posthoused \"$@\"", UpdateOutcome::Confirmed),
 ];
 
-/// Those that the long test has before them.
-const MORE_BUILDS: [(&str, &str, UpdateOutcome); 4] = [
+/// Those that the long test has before them. None computes without end: no core of an emulated box is its own for so long that this
+/// would be seen; tests/updates has one.
+const MORE_BUILDS: [(&str, &str, UpdateOutcome); 3] = [
     ("hangs-before-ready", "exec sleep infinity", UpdateOutcome::RolledBack),
     ("crashes-when-ready", concat!(is_ready!(), "sleep 5; kill -SEGV $$"), UpdateOutcome::RolledBack),
     (
@@ -79,7 +80,6 @@ const MORE_BUILDS: [(&str, &str, UpdateOutcome); 4] = [
         concat!(is_ready!(), serves!(), "exec tail < <(while head --bytes=16M /dev/zero; do sleep 0.2; done)"),
         UpdateOutcome::RolledBack,
     ),
-    ("computes-without-end", concat!(is_ready!(), serves!(), "while :; do :; done"), UpdateOutcome::RolledBack),
 ];
 
 /// A program of any machine that is Linux: what is wrong with it is done to its head (elf(5)).
