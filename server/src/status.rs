@@ -53,23 +53,15 @@ impl Reporter {
     }
 
     fn status(&self) -> Status {
-        let (names, settings) = (self.names.borrow().clone(), &self.settings);
-        let free_bytes = free(&self.data_dir).map(|free| free / FREE_STEP * FREE_STEP);
-        let time_synchronised = clock::is_synchronised();
-        Status {
-            version: VERSION.to_owned(),
-            site_name: settings.site_name.clone(),
-            language: settings.language,
-            names: names.dns(),
-            addresses: names.addresses,
+        let mut status = Status {
             fingerprint: self.claim.fingerprint(),
             ownership: self.claim.ownership(),
             clients: u32::try_from(self.router.session_count()).unwrap_or(u32::MAX),
-            time_synchronised,
-            free_bytes,
-            rescue: None,
-            warnings: settings.problems.iter().cloned().chain((self.notice)()).collect(),
-        }
+            free_bytes: free(&self.data_dir).map(|free| free / FREE_STEP * FREE_STEP),
+            ..of_each(&self.names, &self.settings)
+        };
+        status.warnings.extend((self.notice)());
+        status
     }
 }
 
@@ -96,18 +88,22 @@ impl Apology {
     }
 
     fn status(&self) -> Status {
-        let (names, settings) = (self.names.borrow().clone(), &self.settings);
-        Status {
-            version: VERSION.to_owned(),
-            site_name: settings.site_name.clone(),
-            language: settings.language,
-            names: names.dns(),
-            addresses: names.addresses,
-            time_synchronised: clock::is_synchronised(),
-            rescue: Some(self.reason.clone()),
-            warnings: settings.problems.clone(),
-            ..Status::default()
-        }
+        Status { rescue: Some(self.reason.clone()), ..of_each(&self.names, &self.settings) }
+    }
+}
+
+/// What each server says, also one that can't chat.
+fn of_each(names: &watch::Receiver<Names>, settings: &Settings) -> Status {
+    let names = names.borrow().clone();
+    Status {
+        version: VERSION.to_owned(),
+        site_name: settings.site_name.clone(),
+        language: settings.language,
+        names: names.dns(),
+        addresses: names.addresses,
+        time_synchronised: clock::is_synchronised(),
+        warnings: settings.problems.clone(),
+        ..Status::default()
     }
 }
 
