@@ -15,6 +15,11 @@ impl Random {
         let given = std::env::var(SEED_VARIABLE).ok().and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(|| getrandom::u64().expect("the system has random numbers"));
         println!("{SEED_VARIABLE}={seed}");
+        Self::seeded(seed)
+    }
+
+    /// The same again from the same seed.
+    pub fn seeded(seed: u64) -> Self {
         Self { state: seed }
     }
 
@@ -25,6 +30,11 @@ impl Random {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    /// One of two.
+    pub fn coin(&mut self) -> bool {
+        self.number() & 1 == 1
     }
 
     /// A number from `low` up to and without `high`.

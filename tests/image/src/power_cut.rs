@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use posthouse_e2e::random::Random;
 
 use crate::dist::SECTOR_LEN;
 use crate::writes_log::{Entry, SECTOR_BYTES, WritesLog};
@@ -91,33 +92,13 @@ impl<'a> Replay<'a> {
     }
 }
 
-/// SplitMix64: the same again from the same seed.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn coin(&mut self) -> bool {
-        self.next() & 1 == 1
-    }
-
-    /// One of so many, from 0; of none it is 0, too.
-    pub fn below(&mut self, count: usize) -> usize {
-        usize::try_from(self.next() % count.max(1) as u64).expect("less than a usize")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read;
 
-    use super::{Random, Remains, Replay, Survival};
+    use posthouse_e2e::random::Random;
+
+    use super::{Remains, Replay, Survival};
     use crate::writes_log::tests::{LOG, made};
 
     const CARD_SECTORS: u64 = 80;
@@ -130,7 +111,7 @@ mod tests {
         let mut replay = Replay::begin(&log, file.path())?;
         let mut remains = Remains::default();
         for cut in cuts {
-            remains = replay.cut(*cut, survival, &mut Random(seed))?;
+            remains = replay.cut(*cut, survival, &mut Random::seeded(seed))?;
         }
         let mut card = Vec::new();
         file.read_to_end(&mut card)?;

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use posthouse_client::ServerUrl;
+use posthouse_e2e::random::Random;
 use posthouse_protocol::update::{SlotKind, UpdateOutcome, UpdateState};
 
 use crate::card::{CARD_BYTES, Card, make_overlay};
 use crate::chat::Person;
 use crate::dist::Dist;
 use crate::machine::Machine;
-use crate::power_cut::{Random, Remains, Replay, Survival};
+use crate::power_cut::{Remains, Replay, Survival};
 use crate::recording::{Reached, Recording, SEQ, TO, VERSION};
 use crate::rig::{Asked, Rig};
 use crate::updates::state;
@@ -40,7 +41,7 @@ const FILES: [(&[u8], &str); 5] = [
 pub async fn test(dist: &Dist, rig: &Rig<'_>, person: &Person, count: usize) -> anyhow::Result<()> {
     let recording = Recording::make(rig, person).await?;
     let seed = seed()?;
-    let mut random = Random(seed);
+    let mut random = Random::seeded(seed);
     let moments = choose(&recording, count, &mut random)?;
     let entries = recording.during.len();
     println!("test-image: update cuts: {count} among {entries} writes and flushes, POSTHOUSE_TEST_SEED={seed}");
@@ -48,7 +49,7 @@ pub async fn test(dist: &Dist, rig: &Rig<'_>, person: &Person, count: usize) -> 
     let mut replay = Replay::begin(&recording.log, card.path())?;
     let (mut not_kept, mut reached) = (0, Vec::new());
     for (number, Moment { unflushed, what }) in (1..).zip(moments) {
-        let survival = if random.below(3) == 0 { Survival::Nothing } else { Survival::Some };
+        let survival = if random.within(0, 3) == 0 { Survival::Nothing } else { Survival::Some };
         let Remains { whole, torn, lost } = replay.cut(unflushed.end, survival, &mut random)?;
         not_kept += torn + lost;
         reached.push(recording.reached(unflushed.end));
@@ -128,7 +129,7 @@ fn of_updater(log: &WritesLog, mut entries: Range<usize>) -> anyhow::Result<Opti
 /// So many of them, one of each stretch.
 fn spread<T: Clone>(all: &[T], count: usize, random: &mut Random) -> Vec<T> {
     let bound = |i: usize| i * all.len() / count;
-    let one_of = |i: usize| all[bound(i) + random.below(bound(i + 1) - bound(i))].clone();
+    let one_of = |i: usize| all[bound(i) + random.within(0, bound(i + 1) - bound(i))].clone();
     (0..count).map(one_of).collect()
 }
 
@@ -203,12 +204,12 @@ fn summary(state: &UpdateState) -> String {
 
 #[cfg(test)]
 mod tests {
+    use posthouse_e2e::random::Random;
     use posthouse_protocol::update::{
         RatchetInfo, SlotInfo, SlotKind, TrialInfo, UpdateOutcome, UpdateState, UpdateVerdict,
     };
 
     use super::{Reached, SEQ, VERSION, assert_consistent, spread};
-    use crate::power_cut::Random;
 
     fn old() -> UpdateState {
         UpdateState::default()
@@ -262,10 +263,10 @@ mod tests {
     fn one_of_each_stretch() {
         let all: Vec<usize> = (0..10).collect();
         for seed in 0..100 {
-            let chosen = spread(&all, 3, &mut Random(seed));
+            let chosen = spread(&all, 3, &mut Random::seeded(seed));
             assert!(chosen[0] < 3 && (3..6).contains(&chosen[1]) && (6..10).contains(&chosen[2]), "{chosen:?}");
-            assert_eq!(spread(&all, 10, &mut Random(seed)), all);
-            assert!(spread(&all, 0, &mut Random(seed)).is_empty());
+            assert_eq!(spread(&all, 10, &mut Random::seeded(seed)), all);
+            assert!(spread(&all, 0, &mut Random::seeded(seed)).is_empty());
         }
     }
 }
