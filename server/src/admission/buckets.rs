@@ -5,7 +5,7 @@
 //! addresses could fill a small box's memory with them. Here the number of keys is bounded.
 
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,23 +36,23 @@ impl Rate {
 }
 
 /// A bucket for each key.
-pub struct Buckets<K> {
+pub struct Buckets<K, S = RandomState> {
     rate: Rate,
-    state: Mutex<State<K>>,
+    state: Mutex<State<K, S>>,
 }
 
-struct State<K> {
+struct State<K, S> {
     /// When each bucket will be full again; one that is full is not kept.
-    full_at: HashMap<K, Instant>,
+    full_at: HashMap<K, Instant, S>,
     /// The bucket of the keys for which there is no room.
     others_full_at: Option<Instant>,
     swept: Option<Instant>,
 }
 
-impl<K: Eq + Hash + Clone> Buckets<K> {
+impl<K: Eq + Hash + Clone, S: BuildHasher + Default> Buckets<K, S> {
     /// Full buckets.
     pub fn new(rate: Rate) -> Self {
-        Self { rate, state: Mutex::new(State { full_at: HashMap::new(), others_full_at: None, swept: None }) }
+        Self { rate, state: Mutex::new(State { full_at: HashMap::default(), others_full_at: None, swept: None }) }
     }
 
     /// Takes a token.
@@ -61,6 +61,12 @@ impl<K: Eq + Hash + Clone> Buckets<K> {
     /// How long it takes until there is one.
     pub fn take(&self, key: &K, now: Instant) -> Result<(), Duration> {
         let mut state = self.lock();
+        if let Some(known) = state.full_at.get_mut(key) {
+            let full_at = (*known).max(now);
+            self.wait(full_at, now)?;
+            *known = full_at + self.rate.interval;
+            return Ok(());
+        }
         self.wait(state.full_at(key, now), now)?;
         state.charge(key, self.rate.interval, now);
         Ok(())
@@ -87,13 +93,13 @@ impl<K: Eq + Hash + Clone> Buckets<K> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<K>> {
+    fn lock(&self) -> MutexGuard<'_, State<K, S>> {
         // Every change under the lock leaves the map whole, so that a panic elsewhere does not matter.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K: Eq + Hash + Clone> State<K> {
+impl<K: Eq + Hash + Clone, S: BuildHasher> State<K, S> {
     fn full_at(&self, key: &K, now: Instant) -> Instant {
         let crowded = self.full_at.len() >= KEYS_MAX;
         let stored = self.full_at.get(key).copied().or(if crowded { self.others_full_at } else { None });
@@ -130,7 +136,7 @@ mod tests {
     use super::*;
 
     fn buckets() -> (Buckets<u32>, Instant) {
-        (Buckets::new(Rate::per_second(10, 3)), Instant::now())
+        (Buckets::<u32>::new(Rate::per_second(10, 3)), Instant::now())
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState as QuickState;
 use posthouse_protocol::{AccountId, ErrorBody, ErrorCode, Username, limits};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -86,8 +87,8 @@ struct Inner {
     waiting: Mutex<HashMap<Address, usize>>,
     load: Load,
     wasted: Buckets<Address>,
-    account_requests: Buckets<AccountId>,
-    profile_changes: Buckets<AccountId>,
+    account_requests: Buckets<AccountId, QuickState>,
+    profile_changes: Buckets<AccountId, QuickState>,
     address_requests: Buckets<Address>,
     failures: Buckets<(Address, Username)>,
     account_failures: Buckets<Username>,
