@@ -1,6 +1,5 @@
 //! What the writer reads: the database, and over it what is in the log and not yet in the database.
 
-use std::collections::hash_map::Entry as Slot;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
@@ -143,37 +142,44 @@ impl Reader {
     }
 }
 
-/// Values by key, until the frame that they came with is in the database.
+/// Values by key, at least until the frame that they came with is in the database. They are forgotten by the thousand: one
+/// after the other would cost as much as keeping them.
 struct Recent<K, V, S = RandomState> {
-    found: HashMap<K, (u64, V), S>,
-    order: VecDeque<(u64, K)>,
+    /// Each with the last frame that it has values of; the newest comes first.
+    parts: VecDeque<(u64, HashMap<K, V, S>)>,
 }
 
-impl<K, V, S: Default> Default for Recent<K, V, S> {
+/// So many values are enough for a part.
+const PART_LEN: usize = 4096;
+
+impl<K, V, S> Default for Recent<K, V, S> {
     fn default() -> Self {
-        Self { found: HashMap::default(), order: VecDeque::new() }
+        Self { parts: VecDeque::new() }
     }
 }
 
-impl<K: Hash + Eq + Clone, V, S: BuildHasher> Recent<K, V, S> {
+impl<K: Hash + Eq, V, S: BuildHasher + Default> Recent<K, V, S> {
     fn put(&mut self, number: u64, key: K, value: V) {
-        self.found.insert(key.clone(), (number, value));
-        self.order.push_back((number, key));
+        match self.parts.front_mut() {
+            Some((last, values)) if *last == number || values.len() < PART_LEN => {
+                *last = number;
+                values.insert(key, value);
+            }
+            before => {
+                let len = before.map_or(0, |(_, values)| values.len());
+                let mut values = HashMap::with_capacity_and_hasher(len, S::default());
+                values.insert(key, value);
+                self.parts.push_front((number, values));
+            }
+        }
     }
 
     fn find(&self, key: &K) -> Option<&V> {
-        self.found.get(key).map(|(_, value)| value)
+        self.parts.iter().find_map(|(_, values)| values.get(key))
     }
 
     fn forget(&mut self, applied: u64) {
-        while let Some((_, key)) = self.order.pop_front_if(|(number, _)| *number <= applied) {
-            // A later frame may have changed it again.
-            if let Slot::Occupied(found) = self.found.entry(key)
-                && found.get().0 <= applied
-            {
-                found.remove();
-            }
-        }
+        while self.parts.pop_back_if(|(last, _)| *last <= applied).is_some() {}
     }
 }
 
@@ -259,8 +265,9 @@ mod tests {
         recent.put(2, "other", "value");
         recent.put(3, "key", "new");
         recent.forget(2);
-        assert_eq!((recent.find(&"key"), recent.find(&"other")), (Some(&"new"), None));
+        assert_eq!(recent.find(&"key"), Some(&"new"));
         recent.forget(3);
-        assert!(recent.found.is_empty() && recent.order.is_empty());
+        assert_eq!((recent.find(&"key"), recent.find(&"other")), (None, None));
+        assert!(recent.parts.is_empty());
     }
 }
