@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::{BoxFuture, Either, Ready, ready};
 use posthouse_protocol::{AccountId, ErrorBody, Method, Outgoing, RequestHead, RequestId, Resume, Token};
 use serde::Serialize;
 
@@ -90,6 +90,9 @@ pub type Outcome = Result<Answer, ErrorBody>;
 /// The rest of a call, once it has its place in the order.
 pub type Completion = BoxFuture<'static, Outcome>;
 
+/// A call that has its place, or waits for one.
+pub(super) type Begun = Either<Ready<Completion>, BoxFuture<'static, Completion>>;
+
 /// A result on its way to the client. What changed the store comes as [`Committed`].
 pub struct Answer {
     result: Box<dyn Frame>,
@@ -144,13 +147,13 @@ pub struct Call {
 
 impl Call {
     /// Gives the call its place in the order.
-    pub(super) fn begin(self, inner: &Arc<Inner>, wire: &Wire) -> BoxFuture<'static, Completion> {
-        self.work.begin(Arc::clone(inner), wire.clone())
+    pub(super) fn begin(self, inner: &Arc<Inner>, wire: &Wire) -> Begun {
+        self.work.begin(inner, wire)
     }
 }
 
 trait Work: Send {
-    fn begin(self: Box<Self>, inner: Arc<Inner>, wire: Wire) -> BoxFuture<'static, Completion>;
+    fn begin(self: Box<Self>, inner: &Arc<Inner>, wire: &Wire) -> Begun;
 }
 
 /// A line of the table of methods.
@@ -173,8 +176,9 @@ pub enum Access {
 pub(super) const fn open<M: Open + 'static>() -> Entry {
     struct Opening<M: Open>(M::Params);
     impl<M: Open + 'static> Work for Opening<M> {
-        fn begin(self: Box<Self>, inner: Arc<Inner>, wire: Wire) -> BoxFuture<'static, Completion> {
-            at_once(async move { M::open(&inner, wire, self.0).await })
+        fn begin(self: Box<Self>, inner: &Arc<Inner>, wire: &Wire) -> Begun {
+            let (inner, wire) = (Arc::clone(inner), wire.clone());
+            begun(async move { M::open(&inner, wire, self.0).await })
         }
     }
     Entry { name: M::NAME, access: Access::Open(|head| Ok(Call { work: Box::new(Opening::<M>(head.params::<M>()?)) })) }
@@ -184,8 +188,9 @@ pub(super) const fn open<M: Open + 'static>() -> Entry {
 pub(super) const fn read<M: Read + 'static>() -> Entry {
     struct Reading<M: Read>(Caller, M::Params);
     impl<M: Read + 'static> Work for Reading<M> {
-        fn begin(self: Box<Self>, inner: Arc<Inner>, _wire: Wire) -> BoxFuture<'static, Completion> {
-            at_once(async move { M::read(&inner, self.0, self.1).await.map(Answer::read) })
+        fn begin(self: Box<Self>, inner: &Arc<Inner>, _wire: &Wire) -> Begun {
+            let inner = Arc::clone(inner);
+            begun(async move { M::read(&inner, self.0, self.1).await.map(Answer::read) })
         }
     }
     let make = |head: &RequestHead<'_>, caller| -> Result<Call, ErrorBody> {
@@ -204,9 +209,10 @@ where
     where
         M::Result: Send,
     {
-        fn begin(self: Box<Self>, inner: Arc<Inner>, wire: Wire) -> BoxFuture<'static, Completion> {
-            at_once(async move {
-                M::admit(&wire.visitor, self.0)?;
+        fn begin(self: Box<Self>, inner: &Arc<Inner>, wire: &Wire) -> Begun {
+            let (inner, visitor) = (Arc::clone(inner), Arc::clone(&wire.visitor));
+            begun(async move {
+                M::admit(&visitor, self.0)?;
                 M::change(&inner, self.0, self.1).await.map(Answer::committed)
             })
         }
@@ -227,20 +233,16 @@ where
     where
         M::Result: Send,
     {
-        #[expect(clippy::async_yields_async, reason = "the place in the order comes first, the rest at its own time")]
-        fn begin(self: Box<Self>, inner: Arc<Inner>, _wire: Wire) -> BoxFuture<'static, Completion> {
-            async move {
-                let pending = match inner.store.submit(self.0).await {
-                    Ok(pending) => pending,
-                    Err(error) => return ready(Err(store_failed(&error))).boxed(),
-                };
-                let rest: Completion = Box::pin(async move {
-                    let answer = pending.done().await.map_err(|error| store_failed(&error))?;
-                    Ok(Answer::committed(answer.map_err(refused)?.map(M::result)))
-                });
-                rest
+        fn begin(self: Box<Self>, inner: &Arc<Inner>, _wire: &Wire) -> Begun {
+            let (pending, waiting) = inner.store.submit(self.0);
+            let rest = async move {
+                let answer = pending.done().await.map_err(|error| store_failed(&error))?;
+                Ok(Answer::committed(answer.map_err(refused)?.map(M::result)))
+            };
+            match waiting {
+                None => begun(rest),
+                Some(waiting) => waiting.map(|()| rest.boxed()).boxed().right_future(),
             }
-            .boxed()
         }
     }
     let make = |head: &RequestHead<'_>, caller| -> Result<Call, ErrorBody> {
@@ -250,7 +252,7 @@ where
     Entry { name: M::NAME, access: Access::Connected(make) }
 }
 
-/// Nothing has to keep an order: all of it may run beside other calls.
-fn at_once(rest: impl Future<Output = Outcome> + Send + 'static) -> BoxFuture<'static, Completion> {
-    ready(rest.boxed()).boxed()
+/// What follows may run beside other calls.
+fn begun(rest: impl Future<Output = Outcome> + Send + 'static) -> Begun {
+    ready(rest.boxed()).left_future()
 }

@@ -156,10 +156,10 @@ mod tests {
     use crate::store::{Origin, Store, StoreParts};
 
     /// A store of which everything up to a record is no longer kept.
-    fn with_floor(folder: &std::path::Path, floor: u64) -> StoreParts {
+    async fn with_floor(folder: &std::path::Path, floor: u64) -> StoreParts {
         let StoreParts { store, ended, .. } = Store::open(folder).expect("opens");
-        futures_util::FutureExt::now_or_never(store.stop());
-        ended.blocking_recv().expect("told").expect("a clean end");
+        store.stop().await;
+        ended.await.expect("told").expect("a clean end");
         drop(store);
         let database = Builder::new().open(folder.join(crate::store::FILE_NAME)).expect("opens");
         let txn = database.begin_write().expect("a transaction");
@@ -170,39 +170,30 @@ mod tests {
         Store::open(folder).expect("opens again")
     }
 
-    #[test]
-    fn what_lies_behind_a_cursor_below_the_floor_is_refused_instead_of_left_out() {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn what_lies_behind_a_cursor_below_the_floor_is_refused_instead_of_left_out() {
         let folder = tempfile::tempdir().expect("a folder");
-        let StoreParts { store, last_gseq, .. } = with_floor(folder.path(), 5);
+        let StoreParts { store, last_gseq, .. } = with_floor(folder.path(), 5).await;
         assert_eq!(last_gseq, 5, "no number is used twice");
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
-        runtime.block_on(async {
-            let router = Router::new(store, 7);
-            let caller = Caller { account_id: AccountId(1), origin: Origin(1) };
-            let admission = Admission::new(Allowance::for_this_machine());
-            let visitor = Arc::new(admission.enter([127, 0, 0, 1].into(), Instant::now()).expect("a place"));
-            let wire = Wire {
-                origin: Origin(1),
-                visitor,
-                resume: None,
-                cookie: None,
-                closed_to_others: None,
-                outbox: outbox().0,
+        let router = Router::new(store, 7);
+        let caller = Caller { account_id: AccountId(1), origin: Origin(1) };
+        let admission = Admission::new(Allowance::for_this_machine());
+        let visitor = Arc::new(admission.enter([127, 0, 0, 1].into(), Instant::now()).expect("a place"));
+        let wire =
+            Wire { origin: Origin(1), visitor, resume: None, cookie: None, closed_to_others: None, outbox: outbox().0 };
+        for (cursor, code) in [("4", ErrorCode::CursorExpired), ("8", ErrorCode::InvalidParams)] {
+            let frame = format!(r#"{{"id":1,"method":"sync","params":{{"cursor":"{cursor}"}}}}"#);
+            let head = RequestHead::parse(&frame).expect("a request");
+            let Some(Access::Connected(call)) = method("sync").map(|entry| &entry.access) else {
+                panic!("sync needs a session");
             };
-            for (cursor, code) in [("4", ErrorCode::CursorExpired), ("8", ErrorCode::InvalidParams)] {
-                let frame = format!(r#"{{"id":1,"method":"sync","params":{{"cursor":"{cursor}"}}}}"#);
-                let head = RequestHead::parse(&frame).expect("a request");
-                let Some(Access::Connected(call)) = method("sync").map(|entry| &entry.access) else {
-                    panic!("sync needs a session");
-                };
-                let call = call(&head, caller).expect("the parameters are good");
-                let error = router.begin(&wire, call).await.await.expect_err("refused");
-                assert_eq!(error.code, code, "{cursor}");
-            }
-            let resume = |known: &str| Resume { epoch: router.inner.store.epoch(), cursor: Cursor(known.to_owned()) };
-            for (known, holds) in [("4", false), ("5", true), ("7", true), ("8", false)] {
-                assert_eq!(is_held(&resume(known), router.inner.store.epoch(), 5, 7), holds, "{known}");
-            }
-        });
+            let call = call(&head, caller).expect("the parameters are good");
+            let error = router.begin(&wire, call).await.await.expect_err("refused");
+            assert_eq!(error.code, code, "{cursor}");
+        }
+        let resume = |known: &str| Resume { epoch: router.inner.store.epoch(), cursor: Cursor(known.to_owned()) };
+        for (known, holds) in [("4", false), ("5", true), ("7", true), ("8", false)] {
+            assert_eq!(is_held(&resume(known), router.inner.store.epoch(), 5, 7), holds, "{known}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use posthouse_protocol::{Account, ClientMsgId, ConversationId, Message, NewBody, Username};
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, StorageBackend};
+use tokio::runtime::Handle;
 
 use super::database::{check_versions, initialise};
 use super::record::decode_message;
@@ -233,7 +234,7 @@ pub(super) fn open(disk: &Disk) -> Result<StoreParts, super::StoreError> {
         .map_err(super::StoreError::database)?;
     let (epoch, applied) = check_versions(&database, name)?;
     let log = Replay::new(name, disk.segments(), epoch, applied)?.apply(&database)?;
-    Store::start(database, log, epoch)
+    Store::start(database, log, epoch, &Handle::current())
 }
 
 /// An empty store, durable.

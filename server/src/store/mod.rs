@@ -1,6 +1,6 @@
 //! The store: the one place where something becomes durable.
 //!
-//! Owns the database and its write-ahead log. One writer thread drains a bounded queue, decides each
+//! Owns the database and its write-ahead log. One writer thread drains a bounded queue ([`queue`]), decides each
 //! command by the state that it keeps in memory, makes the whole group durable with one sync of the log
 //! ([`writer`]) and only then hands it out, as [`Committed`] values. The applier thread brings the log into
 //! the database behind it ([`applier`]); readers wait until that has what was durable when they asked,
@@ -24,6 +24,7 @@ mod highest;
 mod membership;
 mod overlay;
 pub mod probe;
+mod queue;
 mod record;
 mod replay;
 mod reserved;
@@ -41,7 +42,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures_util::future::BoxFuture;
 use posthouse_protocol::{Account, Epoch};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 #[cfg(test)]
@@ -81,13 +84,11 @@ pub mod stepped;
 use database::Opened;
 use handoff::Handoff;
 use overlay::Overlay;
+use queue::{Queue, Waiting, queue};
 use state::State;
 use writer::Writer;
 
 use crate::panics;
-
-/// Commands that may wait for the writer; past it, senders wait. Four full groups.
-const QUEUE_LEN_MAX: usize = 1024;
 
 /// Groups that may wait for the router once they are on the disk; past it, the writer waits.
 const SETTLED_LEN_MAX: usize = 16;
@@ -220,7 +221,7 @@ fn way_out(reason: &std::io::Error) -> &'static str {
 pub struct Store {
     database: Arc<redb::Database>,
     handoff: Arc<Handoff>,
-    queue: mpsc::Sender<writer::Job>,
+    queue: Queue,
     epoch: Epoch,
     devices: Arc<DeviceIndex>,
     owner: watch::Receiver<Option<Account>>,
@@ -244,34 +245,37 @@ pub struct StoreParts {
 /// A store whose threads have not begun.
 struct Assembled<S: wal::Storage> {
     writer: Writer<S>,
-    jobs: mpsc::Receiver<writer::Job>,
+    jobs: Waiting,
     store: Store,
     published: Records,
     signed_out: mpsc::Receiver<Committed<SignedOut>>,
 }
 
 impl Store {
-    /// Opens the database in `folder`, or makes one where there is none, and starts the writer.
+    /// Opens the database in `folder`, or makes one where there is none, and starts the writer. To be called within the runtime
+    /// that serves the network.
     ///
     /// # Errors
     /// Any [`StoreError`] but `Stopped`. A file that can't be read is never changed.
     pub fn open(folder: &std::path::Path) -> Result<StoreParts, StoreError> {
-        let data_dir = folder.to_owned();
+        let (data_dir, network) = (folder.to_owned(), Handle::current());
         let opened = panics::guarded("store-opening", move || {
             let Opened { database, log, epoch } = database::open(&data_dir)?;
-            Self::start(database, log, epoch)
+            Self::start(database, log, epoch, &network)
         });
         opened.unwrap_or_else(|reason| Err(StoreError::Panicked { path: folder.join(FILE_NAME), reason }))
     }
 
-    /// Starts the threads over an open database whose log was replayed.
+    /// Starts the threads over an open database whose log was replayed; `network` has the tasks that queue commands.
     fn start<S: wal::Storage + 'static>(
         database: redb::Database,
         log: wal::Log<S>,
         epoch: Epoch,
+        network: &Handle,
     ) -> Result<StoreParts, StoreError> {
         let Assembled { writer, jobs, store, published, signed_out } = Self::assemble(database, log, epoch)?;
         let last_gseq = writer.state.last_gseq;
+        store.queue.serve(network);
         let (database, handoff, floor) = (&store.database, &store.handoff, &store.floor);
         let ended = threads::start(writer, jobs, Arc::clone(database), Arc::clone(handoff), Arc::clone(floor));
         Ok(StoreParts { store, last_gseq, published, signed_out, ended })
@@ -286,7 +290,7 @@ impl Store {
         let database = Arc::new(database);
         let state = State::load(&database)?;
         let handoff = Arc::new(Handoff::new(log.last_number()));
-        let (queue, jobs) = mpsc::channel(QUEUE_LEN_MAX);
+        let (queue, jobs) = queue();
         let (settled, groups) = mpsc::channel(SETTLED_LEN_MAX);
         let overlay = Overlay::new(Arc::clone(&database));
         let (sign_out, signed_out) = mpsc::channel(SIGNED_OUT_LEN_MAX);
@@ -323,16 +327,12 @@ impl Store {
         self.floor.load(Ordering::Acquire)
     }
 
-    /// Queues a command; the returned future ends when it is durable or refused. Commands are carried
-    /// out in the order in which this function returned.
-    ///
-    /// # Errors
-    /// `Stopped` when the store takes no more commands.
-    pub async fn submit<W: Write>(&self, command: W) -> Result<Pending<W>, StoreError> {
+    /// Queues a command, and says how to learn what it came to. Commands are carried out in the order of their calls; where
+    /// there was no room in the queue, in that in which the future ends that comes along.
+    pub fn submit<W: Write>(&self, command: W) -> (Pending<W>, Option<BoxFuture<'static, ()>>) {
         let (reply, answer) = oneshot::channel();
-        let job = writer::Job::write(command, reply);
-        self.queue.send(job).await.map_err(|_| StoreError::Stopped)?;
-        Ok(Pending { answer })
+        let waiting = self.queue.push(writer::Job::write(command, reply));
+        (Pending { answer }, waiting)
     }
 
     /// Queues a command and waits for it.
@@ -340,7 +340,11 @@ impl Store {
     /// # Errors
     /// `Stopped` when the store ended before the command was durable.
     pub async fn write<W: Write>(&self, command: W) -> Result<Answer<W>, StoreError> {
-        self.submit(command).await?.done().await
+        let (pending, waiting) = self.submit(command);
+        if let Some(waiting) = waiting {
+            waiting.await;
+        }
+        pending.done().await
     }
 
     /// Reads from a snapshot, on a thread where waiting for the disk is allowed. Everything that was
@@ -393,8 +397,10 @@ impl Store {
 
     /// Lets the writer finish what is queued, then ends it.
     pub async fn stop(&self) {
-        // A closed queue means that the writer has ended already.
-        let _ = self.queue.send(writer::Job::Stop).await;
+        // Where the writer has ended already, nobody takes it.
+        if let Some(waiting) = self.queue.push(writer::Job::Stop) {
+            waiting.await;
+        }
     }
 }
 

@@ -12,9 +12,10 @@ use super::crash_tests::{DATABASE, Disk, SimulatedFile, Survival, crashed, new_f
 pub use super::crash_tests::{Files, Random, number_from};
 use super::database::check_versions;
 use super::expiry::Expiry;
+use super::queue::Waiting;
 use super::replay::Replay;
 use super::wal::Storage;
-use super::writer::{Job, Writer};
+use super::writer::Writer;
 use super::{Assembled, Committed, Records, SignedOut, Store, StoreError, StoreParts, applier};
 
 /// Room in the log that any group of a simulation finds.
@@ -69,7 +70,7 @@ pub struct Stepped {
     /// The last record that was there before.
     pub last_gseq: u64,
     writer: Writer<Fused>,
-    jobs: mpsc::Receiver<Job>,
+    jobs: Waiting,
     disk: Disk,
     start: Files,
     fuse: Arc<AtomicU32>,

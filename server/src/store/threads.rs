@@ -4,11 +4,12 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::Database;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::handoff::Handoff;
+use super::queue::Waiting;
 use super::wal::Storage;
-use super::writer::{Job, Writer};
+use super::writer::Writer;
 use super::{StoreError, applier};
 use crate::scheduling;
 
@@ -17,7 +18,7 @@ type Ended = oneshot::Sender<Result<(), StoreError>>;
 /// Starts both. The receiver gets the first failure, or `Ok` when everything is durable in the database.
 pub(super) fn start<S: Storage + 'static>(
     writer: Writer<S>,
-    jobs: mpsc::Receiver<Job>,
+    jobs: Waiting,
     database: Arc<Database>,
     handoff: Arc<Handoff>,
     floor: Arc<AtomicU64>,

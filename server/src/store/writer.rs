@@ -18,6 +18,7 @@ use super::committed::Committed;
 use super::device_index::SignedOut;
 use super::handoff::Handoff;
 use super::overlay::Overlay;
+use super::queue::Waiting;
 use super::record::Entry;
 use super::settled::{Reply, Settled};
 use super::state::State;
@@ -76,10 +77,14 @@ pub(super) struct Writer<S: Storage> {
 
 impl<S: Storage> Writer<S> {
     /// Runs until [`Job::Stop`]; then until everything accepted before it is durable.
-    pub fn run(mut self, mut jobs: mpsc::Receiver<Job>) -> Result<(), StoreError> {
+    pub fn run(mut self, mut jobs: Waiting) -> Result<(), StoreError> {
         let mut waiting = Vec::with_capacity(GROUP_LEN_MAX);
         let mut payload = Vec::new();
-        while jobs.blocking_recv_many(&mut waiting, GROUP_LEN_MAX) > 0 {
+        loop {
+            jobs.take(&mut waiting, GROUP_LEN_MAX);
+            if waiting.is_empty() {
+                return Ok(());
+            }
             let mut rest = waiting.drain(..).peekable();
             while rest.peek().is_some() {
                 let writes = std::iter::from_fn(|| rest.next()).filter_map(|job| match job {
@@ -96,13 +101,12 @@ impl<S: Storage> Writer<S> {
                 }
             }
         }
-        Ok(())
     }
 
     /// One turn of [`Writer::run`] on the caller's thread: a group of `most` commands at most, of those that wait.
     #[cfg(test)]
-    pub fn step(&mut self, jobs: &mut mpsc::Receiver<Job>, most: usize) -> Result<bool, StoreError> {
-        let mut waiting = std::iter::from_fn(|| jobs.try_recv().ok());
+    pub fn step(&mut self, jobs: &mut Waiting, most: usize) -> Result<bool, StoreError> {
+        let mut waiting = std::iter::from_fn(|| jobs.try_take());
         let writes = waiting.by_ref().take(most).filter_map(|job| match job {
             Job::Write(write) => Some(write),
             Job::Stop => None,
