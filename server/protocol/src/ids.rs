@@ -1,19 +1,26 @@
 //! Identifiers as newtypes, so that one kind can't be passed for another.
 //!
 //! Numeric identifiers travel as JSON numbers and stay below 2^53, the largest integer that every
-//! JSON reader keeps exact (RFC 8259 §6).
+//! JSON reader keeps exact (RFC 8259 §6). A larger one is not read: another reader would take it for its neighbour.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Unexpected;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::limits;
 
 macro_rules! numeric_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[cfg_attr(test, derive(schemars::JsonSchema))]
         #[serde(transparent)]
         pub struct $name(#[cfg_attr(test, schemars(range(max = crate::limits::NUMBER_MAX)))] pub u64);
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                exact(deserializer).map(Self)
+            }
+        }
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -62,6 +69,21 @@ numeric_id! {
 numeric_id! {
     /// Milliseconds since 1970-01-01T00:00:00Z by the server's clock.
     TimestampMs
+}
+
+/// Reads a number that every JSON reader keeps exact.
+pub(crate) fn exact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let number = u64::deserialize(deserializer)?;
+    if number > limits::NUMBER_MAX {
+        return Err(serde::de::Error::invalid_value(Unexpected::Unsigned(number), &"a number below 2^53"));
+    }
+    Ok(number)
+}
+
+/// The same where the number may be left out.
+pub(crate) fn exact_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let number = Option::<u64>::deserialize(deserializer)?;
+    number.map(|number| exact(serde::de::value::U64Deserializer::new(number))).transpose()
 }
 
 /// A place in the stream of everything an account may see. Opaque and rising: keep it, send it back.
@@ -153,5 +175,21 @@ pub struct InviteCode(pub String);
 impl std::fmt::Debug for InviteCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("InviteCode(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_that_some_reader_would_round_is_no_identifier() {
+        let read = |text: &str| serde_json::from_str::<ConversationId>(text);
+        assert_eq!(read("9007199254740991").expect("the largest"), ConversationId(limits::NUMBER_MAX));
+        for bad in ["9007199254740992", "18446744073709551615", "18446744073709551616", "9e15", "-1", "\"1\""] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        let error = read("9007199254740993").expect_err("too large").to_string();
+        assert!(error.contains("a number below 2^53"), "{error}");
     }
 }

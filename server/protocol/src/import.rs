@@ -20,7 +20,8 @@ pub struct AccountsImportParams {
     /// [`crate::limits::IMPORT_ROWS_MAX`] rows.
     pub csv: String,
     /// Where the rows are a part of a longer file: which line of it the first row is. By default 2.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::ids::exact_or_none", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(range(max = crate::limits::NUMBER_MAX)))]
     pub first_line: Option<u64>,
     /// Only says what would be done.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -54,10 +54,10 @@ pub(super) fn check_body(body: &NewBody) -> Result<(), ErrorBody> {
 
 /// Each account once, in ascending order; nothing where nobody is mentioned.
 fn check_mentions(mut mentions: Mentions) -> Result<Option<Mentions>, ErrorBody> {
-    mentions.accounts.sort_unstable();
-    mentions.accounts.dedup();
     if mentions.accounts.len() > limits::MENTIONS_MAX {
         return Err(invalid(format!("mentions: at most {} accounts", limits::MENTIONS_MAX)));
     }
+    mentions.accounts.sort_unstable();
+    mentions.accounts.dedup();
     Ok((mentions.all || !mentions.accounts.is_empty()).then_some(mentions))
 }

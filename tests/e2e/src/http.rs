@@ -105,11 +105,17 @@ impl RawEvents {
 
     /// Posts one request on a connection of its own.
     pub async fn post(&self, body: &[u8]) -> Answer {
+        self.posting(body.to_vec()).await
+    }
+
+    /// The same, for a task of its own.
+    pub fn posting(&self, body: Vec<u8>) -> impl Future<Output = Answer> + Send + use<> {
         let headers = format!(
             "Content-Type: application/json\r\nAuthorization: Bearer {}\r\nConnection: close\r\n",
             self.session
         );
-        post(self.address, "/api/v1/rpc", &headers, body).await
+        let address = self.address;
+        async move { post(address, "/api/v1/rpc", &headers, &body).await }
     }
 
     /// Calls a method and gives the frame that answers.

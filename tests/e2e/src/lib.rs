@@ -19,6 +19,7 @@ mod site;
 pub mod terminal;
 pub mod trial;
 pub mod wait;
+pub mod wire;
 
 pub use box_authority::BoxAuthority;
 pub use box_files::Appliance;

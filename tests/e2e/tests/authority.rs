@@ -1,10 +1,11 @@
-//! Who may do what: every method and every HTTP route, for everybody who may come. What a row says is all that is
+//! Who may do what: every method by both transports and every HTTP route, for everybody who may come. What a row says is all that is
 //! allowed; a call that is refused has changed nothing.
 //!
 //! A method or a route that comes to the protocol fails these tests until it has its row.
 
 mod world;
 
+use posthouse_client::Transport;
 use posthouse_e2e::http::{RawEvents, ask};
 use posthouse_e2e::{Contract, PASSWORD, Site};
 use serde_json::{Value, json};
@@ -122,7 +123,16 @@ pub const METHODS: &[Row] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everybody_gets_from_each_method_what_the_table_says() {
+async fn everybody_gets_from_each_method_by_websocket_what_the_table_says() {
+    call_all(Transport::WebSocket).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_gets_from_each_method_by_event_stream_what_the_table_says() {
+    call_all(Transport::EventStream).await;
+}
+
+async fn call_all(transport: Transport) {
     let world = World::new().await;
     let mut refused = 0;
     for row in METHODS {
@@ -138,7 +148,8 @@ async fn everybody_gets_from_each_method_what_the_table_says() {
                 refused += 1;
                 &untouched
             };
-            assert_eq!(world.got(row, cell, caller).await, expected, "{} by {caller:?}", row.method);
+            let got = world.got(transport, row, cell, caller).await;
+            assert_eq!(got, expected, "{} by {caller:?}", row.method);
         }
         let after = world.state(&untouched).await;
         assert_eq!(after, before, "{}: somebody who may not has changed something", row.method);

@@ -152,7 +152,7 @@ async fn history_reads_forwards_too_and_one_way_at_a_time() {
         let seqs: Vec<_> = result.messages.iter().map(|message| message.seq.0).collect();
         assert_eq!((seqs, result.has_more), ((first..=last).collect(), has_more), "after {after}");
     }
-    for after in [12, 13, u64::MAX] {
+    for after in [12, 13, limits::NUMBER_MAX] {
         let result = page(None, Some(after)).await.expect("an empty page");
         assert!(result.messages.is_empty() && !result.has_more, "after {after}");
     }

@@ -40,7 +40,8 @@ async fn an_edit_is_seen_by_all_and_what_was_said_before_stays_readable_also_aft
     assert_eq!(by_carl, nowhere);
     assert_eq!(by_carl.code, ErrorCode::NotFound);
     let notes = anna.direct("anna").await;
-    for (conversation_id, message_id) in [(notes, sent.message_id.0), (conversation_id, 2), (conversation_id, u64::MAX)]
+    for (conversation_id, message_id) in
+        [(notes, sent.message_id.0), (conversation_id, 2), (conversation_id, limits::NUMBER_MAX)]
     {
         let params = edit(conversation_id, MessageId(message_id), "x");
         assert_eq!(refusal(anna.client.call::<MessagesEdit>(&params).await).code, ErrorCode::NotFound, "{message_id}");
@@ -186,7 +187,7 @@ async fn a_reply_names_a_message_that_its_sender_can_see_and_mentions_name_membe
         mentions,
         ..SendParams::text(conversation_id, id.clone(), "at noon")
     };
-    for unseen in [elsewhere.message_id, MessageId(0), MessageId(u64::MAX)] {
+    for unseen in [elsewhere.message_id, MessageId(0), MessageId(limits::NUMBER_MAX)] {
         let refused = refusal(anna.client.call::<Send>(&answer(Some(unseen), None)).await);
         assert_eq!(refused.code, ErrorCode::NotFound, "{unseen}");
     }

@@ -1,10 +1,11 @@
 //! Parameters that the schema of a method does not allow are refused with `invalid_params`, and nothing else happens.
-//! The parameters are made from the schema, so that a new method is tested with its row in `authority.rs`.
+//! The parameters are made from the schema, so that a new method is tested with its row in `authority.rs`. The transports take turns.
 
 use std::time::Duration;
 
-use posthouse_e2e::Contract;
-use posthouse_e2e::raw::{FIN, RawSocket, TEXT, frame};
+use posthouse_client::Transport;
+use posthouse_e2e::wire::{TRANSPORTS, Wire};
+use posthouse_e2e::{Contract, Site};
 use posthouse_protocol::limits;
 use serde_json::{Map, Value, json};
 
@@ -55,8 +56,13 @@ fn bad_values(contract: &Contract, schema: &Value, good: &Value) -> Bad {
         let items = bad_values(contract, &schema["items"], &good).into_iter();
         bad.extend(items.map(|(what, value)| (format!("an item: {what}"), json!([value]))));
     }
-    if let (Some(properties), Value::Object(good)) = (schema["properties"].as_object(), good) {
-        bad.extend(bad_fields(contract, schema, properties, good));
+    if let Some(properties) = schema["properties"].as_object() {
+        // Where all of an object's fields may be left out, it is as good without them.
+        let nothing = Map::new();
+        let is_good = schema["required"].as_array().is_none_or(Vec::is_empty);
+        if let Some(good) = good.as_object().or(is_good.then_some(&nothing)) {
+            bad.extend(bad_fields(contract, schema, properties, good));
+        }
     }
     bad
 }
@@ -73,8 +79,7 @@ fn out_of_bounds(schema: &Value) -> Bad {
     if let Some(most) = schema["maxItems"].as_u64() {
         bad.push(("too many".to_owned(), json!(vec![1; usize::try_from(most + 1).expect("small")])));
     }
-    // Identifiers past the largest are unknown ones, as others that nobody has.
-    if let Some(most) = schema["maximum"].as_u64().filter(|most| *most < limits::NUMBER_MAX) {
+    if let Some(most) = schema["maximum"].as_u64() {
         bad.push(("too large".to_owned(), json!(most + 1)));
     }
     if let Some(least) = schema["minimum"].as_u64().filter(|least| *least > 0) {
@@ -114,9 +119,9 @@ fn variant<'a>(contract: &'a Contract, schema: &'a Value, good: &Value) -> &'a V
 }
 
 /// Calls, and waits where the server asks for it.
-async fn code(socket: &mut RawSocket, method: &str, params: &Value) -> Option<String> {
+async fn code(wire: &mut Wire, method: &str, params: &Value) -> Option<String> {
     loop {
-        let answer = socket.call(1, method, params.clone()).await;
+        let answer = wire.call(1, method, params.clone()).await;
         let error = &answer["error"];
         if error["code"] == "rate_limited" {
             tokio::time::sleep(Duration::from_millis(error["retry_after_ms"].as_u64().expect("a time"))).await;
@@ -131,10 +136,10 @@ async fn parameters_that_no_schema_allows_are_refused_and_change_nothing() {
     let (world, contract) = (World::new().await, Contract::read());
     let cell = world.cell().await;
     let before = world.state(&cell).await;
-    let mut witness = world.open(Caller::GroupOwner).await.expect("the token is valid");
+    let mut witness = world.open(Transport::WebSocket, Caller::GroupOwner).await.expect("the token is valid");
     let cursor = seen(&mut witness).await;
     let mut tried = 0;
-    for row in METHODS {
+    for (number, row) in METHODS.iter().enumerate() {
         let good = (row.params)(&cell);
         let mut bad = bad_values(&contract, contract.params(row.method), &good);
         // Left out: as good as none.
@@ -142,11 +147,18 @@ async fn parameters_that_no_schema_allows_are_refused_and_change_nothing() {
         assert!(bad.len() > 5, "the schema of {} says nothing", row.method);
         // `connect` comes once: its parameters are looked at on a connection that has none yet.
         let caller = if row.method == "connect" { Caller::Nobody } else { row.entitled() };
-        let mut socket = world.open(caller).await.expect("the token is valid");
+        let mut wires = Vec::new();
+        for transport in TRANSPORTS {
+            wires.push((transport, world.open(transport, caller).await.expect("the token is valid")));
+        }
+        // What is wrong with one method by the one transport is wrong with the next by the other.
+        let mut turn = number;
         for (what, params) in bad {
             tried += 1;
-            let code = code(&mut socket, row.method, &params).await;
-            assert_eq!(code.as_deref(), Some("invalid_params"), "{} {what}: {params:.200}", row.method);
+            turn += 1;
+            let (transport, wire) = &mut wires[turn % TRANSPORTS.len()];
+            let code = code(wire, row.method, &params).await;
+            assert_eq!(code.as_deref(), Some("invalid_params"), "{} {what}, {transport:?}: {params:.200}", row.method);
         }
     }
     println!("{tried} requests with bad parameters were refused");
@@ -156,10 +168,10 @@ async fn parameters_that_no_schema_allows_are_refused_and_change_nothing() {
 }
 
 /// Where the account's events end.
-async fn seen(socket: &mut RawSocket) -> Value {
+async fn seen(wire: &mut Wire) -> Value {
     let mut from = json!("0");
     loop {
-        let page = socket.call(1, "sync", json!({"cursor": from, "limit": 500})).await["result"].take();
+        let page = wire.call(1, "sync", json!({"cursor": from, "limit": 500})).await["result"].take();
         from = page["next_cursor"].clone();
         if page["has_more"] == json!(false) {
             return from;
@@ -170,18 +182,36 @@ async fn seen(socket: &mut RawSocket) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_id_that_is_used_again_is_answered_each_time() {
     let world = World::new().await;
-    let mut socket = world.open(Caller::Member).await.expect("the token is valid");
-    let request = frame(FIN | TEXT, br#"{"id":7,"method":"ping"}"#);
-    let unknown = frame(FIN | TEXT, br#"{"id":7,"method":"fly"}"#);
-    socket.write(&[request.clone(), unknown, request].concat()).await.expect("written");
-    let mut codes = Vec::new();
-    for _ in 0..3 {
-        let answer = socket.next_text().await.expect("an answer");
-        assert_eq!(answer["id"], 7, "{answer}");
-        codes.push(answer["error"]["code"].as_str().unwrap_or("ok").to_owned());
+    for transport in TRANSPORTS {
+        let mut wire = world.open(transport, Caller::Member).await.expect("the token is valid");
+        let [request, unknown] = ["ping", "fly"].map(|method| json!({"id": 7, "method": method}).to_string());
+        let answers = wire.ask_at_once(&[request.clone(), unknown, request]).await;
+        let mut codes = Vec::new();
+        for answer in &answers {
+            assert_eq!(answer["id"], 7, "{transport:?}: {answer}");
+            codes.push(answer["error"]["code"].as_str().unwrap_or("ok"));
+        }
+        codes.sort_unstable();
+        assert_eq!(codes, ["ok", "ok", "unknown_method"], "{transport:?}");
+        assert_eq!(wire.call(8, "ping", json!({})).await["result"], json!({}));
     }
-    codes.sort_unstable();
-    assert_eq!(codes, ["ok", "ok", "unknown_method"]);
-    assert_eq!(socket.call(8, "ping", json!({})).await["result"], json!({}));
     world.server.assert_undisturbed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_some_reader_would_round_is_none() {
+    let (_site, server) = Site::with_accounts(&["anna"]);
+    for transport in TRANSPORTS {
+        let mut wire = Wire::open(transport, server.address()).await;
+        let largest = wire.ask(&format!(r#"{{"id":{},"method":"ping"}}"#, limits::NUMBER_MAX)).await;
+        assert_eq!(largest, json!({"id": limits::NUMBER_MAX, "result": {}}), "{transport:?}");
+        for id in ["9007199254740992", "18446744073709551615", "1e30", "-1", "1.5", "null", "\"1\"", "[1]"] {
+            for method in ["ping", "fly"] {
+                let answer = wire.ask(&format!(r#"{{"id":{id},"method":"{method}"}}"#)).await;
+                let code = &answer["error"]["code"];
+                assert!(answer["id"].is_null() && code == "bad_request", "{transport:?} {id}: {answer}");
+            }
+        }
+    }
+    server.assert_undisturbed();
 }

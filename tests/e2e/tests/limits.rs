@@ -173,15 +173,16 @@ async fn numbers_beyond_what_exists_are_answered_like_unknown_ones() {
     let (_site, server, anna) = anna_alone().await;
     let mut socket = RawSocket::open(server.address()).await;
     socket.call(1, "connect", json!({ "token": anna.token })).await;
-    for conversation in [json!(0), json!(u64::MAX), json!(999)] {
+    for conversation in [json!(0), json!(limits::NUMBER_MAX), json!(999)] {
         let answer = socket.call(2, "history", json!({ "conversation_id": conversation })).await;
         assert_eq!(answer["error"]["code"], "not_found", "{conversation}");
     }
-    for conversation in [json!(-1), json!(1.5), json!("1"), json!(null), json!([1]), json!(1e30)] {
+    let [past, furthest] = [limits::NUMBER_MAX + 1, u64::MAX].map(|number| json!(number));
+    for conversation in [past, furthest, json!(-1), json!(1.5), json!("1"), json!(null), json!([1]), json!(1e30)] {
         let answer = socket.call(2, "history", json!({ "conversation_id": conversation })).await;
         assert_eq!(answer["error"]["code"], "invalid_params", "{conversation}");
     }
-    let missing = refusal(anna.try_send(ConversationId(u64::MAX), new_client_msg_id(), "hello").await);
+    let missing = refusal(anna.try_send(ConversationId(limits::NUMBER_MAX), new_client_msg_id(), "hello").await);
     assert_eq!(missing.code, ErrorCode::NotFound);
     server.assert_undisturbed();
 }

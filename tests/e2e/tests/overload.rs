@@ -5,9 +5,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use posthouse_client::Transport;
 use posthouse_e2e::http::{self, Answer};
 use posthouse_e2e::raw::{FIN, RawSocket, TEXT, frame};
 use posthouse_e2e::wait::within;
+use posthouse_e2e::wire::{TRANSPORTS, Wire};
 use posthouse_e2e::{Device, PASSWORD, Server, Site};
 use posthouse_protocol::{Event, limits};
 use serde_json::json;
@@ -177,42 +179,74 @@ async fn an_id_that_is_used_again_before_its_answer_is_answered_each_time() {
     let (_site, server) = site_with(&[]);
     let anna = Device::log_in(&server.url(), "anna").await;
     let notes = anna.direct("anna").await;
-    let mut socket = RawSocket::open(server.address()).await;
-    socket.call(1, "connect", json!({ "token": anna.token })).await;
-    let send = |name: &str| {
-        let params =
-            json!({ "conversation_id": notes, "client_msg_id": name, "body": { "type": "text", "text": name } });
-        frame(FIN | TEXT, json!({ "id": 7, "method": "send", "params": params }).to_string().as_bytes())
-    };
-    let both = [send("one"), send("two")].concat();
-    socket.write(&both).await.expect("the requests are taken");
-    let mut seqs = Vec::new();
-    for _ in 0..2 {
-        let answer = socket.next_text().await.expect("an answer to each");
-        assert_eq!(answer["id"], 7);
-        seqs.push(answer["result"]["seq"].clone());
+    for (transport, first) in TRANSPORTS.into_iter().zip([1, 3]) {
+        let mut wire = Wire::open(transport, server.address()).await;
+        wire.call(1, "connect", json!({ "token": anna.token })).await;
+        let send = |name: u64| {
+            let body = json!({ "type": "text", "text": "twice" });
+            let params = json!({ "conversation_id": notes, "client_msg_id": name.to_string(), "body": body });
+            json!({ "id": 7, "method": "send", "params": params }).to_string()
+        };
+        let answers = wire.ask_at_once(&[send(first), send(first + 1)]).await;
+        assert!(answers.iter().all(|answer| answer["id"] == 7), "{transport:?}: {answers:?}");
+        let mut seqs: Vec<_> = answers.iter().map(|answer| answer["result"]["seq"].as_u64()).collect();
+        if transport == Transport::EventStream {
+            // Nobody says which of two POSTs on connections of their own comes first.
+            seqs.sort_unstable();
+        }
+        assert_eq!(seqs, [Some(first), Some(first + 1)], "{transport:?}");
     }
-    assert_eq!(seqs, [1, 2]);
-    assert_eq!(anna.history(notes).await.len(), 2);
+    assert_eq!(anna.history(notes).await.len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn huge_arrays_are_refused_and_cost_nobody_anything() {
+async fn huge_arrays_and_deep_values_are_refused_and_cost_nobody_anything() {
     let (_site, server) = site_with(&[]);
     let anna = Device::log_in(&server.url(), "anna").await;
-    let mut socket = RawSocket::open(server.address()).await;
-    socket.call(1, "connect", json!({ "token": anna.token })).await;
-    let numbers = json!(vec![0; 60_000]);
-    for (method, params) in [
-        ("send", json!({ "conversation_id": numbers, "client_msg_id": "a", "body": { "type": "text", "text": "a" } })),
-        ("send", numbers.clone()),
-        ("history", json!({ "conversation_id": 1, "limit": numbers })),
-        ("ping", json!({ "x": numbers })),
-    ] {
-        let answer = socket.call(2, method, params).await;
-        assert_eq!(answer["error"]["code"], "invalid_params", "{method}");
+    let notes = anna.direct("anna").await;
+    let huge = |item: &str| format!("[{}]", vec![item; 100_000 / (item.len() + 1)].join(","));
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    let deep_object = format!("{}1{}", r#"{"a":"#.repeat(15_000), "}".repeat(15_000));
+    let text = r#"{"type":"text","text":"a"}"#;
+    let send = |more: &str| format!(r#"{{"conversation_id":{notes},"client_msg_id":"a",{more}}}"#);
+    let bad = [
+        // As long as a frame can hold: too many of what may be there, and arrays where there is none to be.
+        ("send", send(&format!(r#""body":{text},"mentions":{{"accounts":{}}}"#, huge("1")))),
+        ("conversations.create", format!(r#"{{"title":"Crowd","members":{}}}"#, huge(r#""ben""#))),
+        ("send", send(&format!(r#""body":{}"#, huge("0")))),
+        ("send", huge("0")),
+        ("history", format!(r#"{{"conversation_id":{notes},"limit":{}}}"#, huge("0"))),
+        ("ping", format!(r#"{{"x":{}}}"#, huge("[]"))),
+        // As deep as one can hold, and a little deeper than some reader goes.
+        ("send", send(&format!(r#""body":{text},"mentions":{{"accounts":{}}}"#, deep(60_000)))),
+        ("send", send(&format!(r#""body":{text},"mentions":{deep_object}"#))),
+        ("send", send(&format!(r#""body":{deep_object}"#))),
+        ("send", send(&format!(r#""body":{text},"reply_to":{}"#, deep(128)))),
+        ("history", format!(r#"{{"conversation_id":{}}}"#, deep(60_000))),
+        ("ping", format!(r#"{{"x":{}}}"#, deep(60_000))),
+        ("ping", deep(60_000)),
+    ];
+    for transport in TRANSPORTS {
+        let mut wire = Wire::open(transport, server.address()).await;
+        wire.call(1, "connect", json!({ "token": anna.token })).await;
+        for (method, params) in &bad {
+            let answer = wire.ask(&format!(r#"{{"id":2,"method":"{method}","params":{params}}}"#)).await;
+            let code = &answer["error"]["code"];
+            assert!(answer["id"] == 2 && code == "invalid_params", "{transport:?} {method} {params:.90}: {answer}");
+        }
+        // What is no request has no id, however deep it is; what stands beside a request is passed over.
+        for (text, id, code) in [
+            (deep(60_000), json!(null), json!("bad_request")),
+            ("[".repeat(120_000), json!(null), json!("bad_request")),
+            (format!(r#"{{"id":{},"method":"ping"}}"#, deep(60_000)), json!(null), json!("bad_request")),
+            (format!(r#"{{"id":3,"method":"ping","beside":{}}}"#, deep(60_000)), json!(3), json!(null)),
+        ] {
+            let answer = wire.ask(&text).await;
+            assert!(answer["id"] == id && answer["error"]["code"] == code, "{transport:?} {text:.60}: {answer}");
+        }
+        assert_eq!(wire.call(4, "ping", json!({})).await["result"], json!({}));
     }
-    assert_eq!(socket.call(3, "ping", json!({})).await["result"], json!({}));
+    assert!(anna.history(notes).await.is_empty(), "nothing came of it");
     server.assert_undisturbed();
 }
 

@@ -43,7 +43,7 @@ async fn unread_and_mentions_are_counted_alike_on_every_device_and_survive_a_cra
     read(&ben, conversation, 1).await;
     assert_eq!(counts(&ben, conversation).await, (2, 1));
     // Beyond the newest message there is nothing to read.
-    read(&ben, conversation, u64::MAX).await;
+    read(&ben, conversation, limits::NUMBER_MAX).await;
     assert_eq!(next_read_state(&mut phone).await, ReadState { read: Seq(4), unread: 0, mentions: 0, ..state });
     anna.send(conversation, "one more").await;
     assert_eq!(counts(&ben, conversation).await, (1, 0));
@@ -115,7 +115,7 @@ async fn receipts_that_move_nothing_are_told_to_nobody() {
     assert_eq!(next_read_state(&mut phone).await.conversation_id, conversation);
     // What was told is written: from here on these say nothing new.
     read(&ben, conversation, 1).await;
-    read(&ben, conversation, u64::MAX).await;
+    read(&ben, conversation, limits::NUMBER_MAX).await;
     deliver(&ben, conversation, 1).await;
     read(&ben, board, 2).await;
     assert_eq!(next_receipts(&mut anna).await.conversation_id, board);

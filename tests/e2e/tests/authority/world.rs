@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use posthouse_e2e::raw::RawSocket;
+use posthouse_client::Transport;
+use posthouse_e2e::wire::Wire;
 use posthouse_e2e::{Device, PASSWORD, Server, Site};
 use posthouse_protocol::{Connect, Method, Token};
 use serde_json::{Value, json};
@@ -103,9 +104,9 @@ pub struct World {
     tokens: Vec<Token>,
     device_id: u64,
     /// The group's member and owner and the site's owner, by devices of their own.
-    member: Mutex<RawSocket>,
-    group_owner: Mutex<RawSocket>,
-    owner: Mutex<RawSocket>,
+    member: Mutex<Wire>,
+    group_owner: Mutex<Wire>,
+    owner: Mutex<Wire>,
     cells: Mutex<u64>,
     _site: Site,
 }
@@ -185,25 +186,25 @@ impl World {
         ]
     }
 
-    /// A connection of the caller, and how its `connect` was refused, where it was.
-    pub async fn open(&self, caller: Caller) -> Result<RawSocket, Value> {
-        let mut socket = RawSocket::open(self.server.address()).await;
+    /// A connection of the caller, or how its `connect` was refused.
+    pub async fn open(&self, transport: Transport, caller: Caller) -> Result<Wire, Value> {
+        let mut wire = Wire::open(transport, self.server.address()).await;
         if caller == Caller::Nobody {
-            return Ok(socket);
+            return Ok(wire);
         }
         let place = Caller::ALL.iter().position(|other| *other == caller).expect("all are there");
-        let answer = socket.call(0, "connect", json!({"token": self.tokens[place]})).await;
-        if answer.get("error").is_some() { Err(answer) } else { Ok(socket) }
+        let answer = wire.call(0, "connect", json!({"token": self.tokens[place]})).await;
+        if answer.get("error").is_some() { Err(answer) } else { Ok(wire) }
     }
 
     /// What the caller gets.
-    pub async fn got(&self, row: &Row, cell: &Cell, caller: Caller) -> String {
-        let answer = match self.open(caller).await {
-            Ok(mut socket) => socket.call(1, row.method, (row.params)(cell)).await,
+    pub async fn got(&self, transport: Transport, row: &Row, cell: &Cell, caller: Caller) -> String {
+        let answer = match self.open(transport, caller).await {
+            Ok(mut wire) => wire.call(1, row.method, (row.params)(cell)).await,
             // What needs no session can be had without one, by this caller as by anybody.
             Err(_) if row.gets[0] == OK && row.method != Connect::NAME => {
-                let mut socket = self.open(Caller::Nobody).await.expect("anybody may come");
-                socket.call(1, row.method, (row.params)(cell)).await
+                let mut wire = self.open(transport, Caller::Nobody).await.expect("anybody may come");
+                wire.call(1, row.method, (row.params)(cell)).await
             }
             Err(refused) => refused,
         };
@@ -211,15 +212,15 @@ impl World {
     }
 }
 
-async fn connected(server: &Server, token: &Token) -> RawSocket {
-    let mut socket = RawSocket::open(server.address()).await;
-    let answer = socket.call(0, "connect", json!({"token": token})).await;
+async fn connected(server: &Server, token: &Token) -> Wire {
+    let mut wire = Wire::open(Transport::WebSocket, server.address()).await;
+    let answer = wire.call(0, "connect", json!({"token": token})).await;
     assert!(answer.get("result").is_some(), "{answer}");
-    socket
+    wire
 }
 
 /// What somebody who may gets, once the server has time.
-async fn call(socket: &Mutex<RawSocket>, method: &str, params: &Value) -> Value {
+async fn call(socket: &Mutex<Wire>, method: &str, params: &Value) -> Value {
     loop {
         let mut answer = socket.lock().await.call(1, method, params.clone()).await;
         match answer["error"]["retry_after_ms"].as_u64() {
