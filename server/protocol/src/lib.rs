@@ -31,6 +31,7 @@ mod name;
 mod preferences;
 mod presence;
 mod receipts;
+mod routes;
 #[cfg(test)]
 mod schema;
 mod session;
@@ -59,6 +60,7 @@ pub use name::{DisplayName, DisplayNameError, NameError, Username};
 pub use preferences::*;
 pub use presence::*;
 pub use receipts::*;
+pub use routes::{Audience, NoRoute, ROUTES, Route};
 pub use session::*;
 pub use title::{Title, TitleError};
 pub use typing::*;

@@ -8,12 +8,15 @@ use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_tungstenite::HyperWebsocket;
 use posthouse_protocol::appliance::PlainHttp;
-use posthouse_protocol::{EVENTS_PATH, ErrorBody, ErrorCode, RPC_PATH, SUBPROTOCOL_JSON, WEBSOCKET_PATH};
+use posthouse_protocol::{
+    EVENTS_PATH, ErrorBody, ErrorCode, NoRoute, RPC_PATH, Route, SUBPROTOCOL_JSON, WEBSOCKET_PATH,
+};
 use tokio::sync::mpsc;
 
 use super::{Carrier, Gate, House, Visit, hosts, posted};
@@ -27,6 +30,9 @@ pub(super) type Body = Either<Full<Bytes>, EventBody>;
 
 /// Keeps nginx, where somebody has put one in front, from holding events back.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Where programs find what is wrong with a request in a frame.
+const API_PATHS: &str = "/api/";
 
 /// The last event that a browser got before it lost its stream (WHATWG HTML, §9.2.4).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -63,6 +69,9 @@ impl Door {
     pub async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
         let Some(house) = &self.gate.house else { return self.handled(request).await };
         if let Some(refused) = self.refuse_stranger(&request, house) {
+            return whole(refused);
+        }
+        if let Some(refused) = self.refuse_elsewhere(&request) {
             return whole(refused);
         }
         let opens_session = match request.uri().path() {
@@ -179,6 +188,26 @@ impl Door {
             return None;
         }
         Some(posted::refusal(StatusCode::FORBIDDEN, ErrorCode::BadRequest, "this page belongs to another site"))
+    }
+
+    /// What is not in the list of routes is answered here, and reaches nobody.
+    fn refuse_elsewhere(&self, request: &Request<Incoming>) -> Option<Response<Full<Bytes>>> {
+        let path = request.uri().path();
+        let nowhere = Route::of(request.method().as_str(), path).err()?;
+        self.visitor.served();
+        let (status, code, line, allowed) = match nowhere {
+            NoRoute::Path => (StatusCode::NOT_FOUND, ErrorCode::NotFound, "not found".to_owned(), None),
+            NoRoute::Method(allowed) => {
+                (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::BadRequest, format!("only {allowed}"), Some(allowed))
+            }
+        };
+        let is_for_programs = path.starts_with(API_PATHS);
+        let mut response =
+            if is_for_programs { posted::refusal(status, code, &line) } else { page::text(status, &line) };
+        if let Some(allowed) = allowed.and_then(|allowed| HeaderValue::try_from(allowed).ok()) {
+            response.headers_mut().insert(ALLOW, allowed);
+        }
+        Some(response)
     }
 
     /// Where there is no session to be had, nor any other answer than why.

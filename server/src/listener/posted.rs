@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use posthouse_protocol::{ErrorBody, ErrorCode, limits};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -19,9 +19,6 @@ pub(super) async fn answer(
     request: Request<Incoming>,
     streams: &Streams,
 ) -> Result<Response<Full<Bytes>>, Response<Full<Bytes>>> {
-    if request.method() != Method::POST {
-        return Err(bad(StatusCode::METHOD_NOT_ALLOWED, "only POST"));
-    }
     if !page::is_json(request.headers()) {
         return Err(bad(StatusCode::UNSUPPORTED_MEDIA_TYPE, "the content type is application/json"));
     }

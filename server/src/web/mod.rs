@@ -1,5 +1,6 @@
 //! The web edge: the pages that a browser finds, the JSON by which a box is claimed and a browser logs in, the health check.
 //!
+//! It gets what the list of routes has (`server/protocol/src/routes.rs`): a path that is added here has to stand there, too.
 //! Reads through the store, claims through [`Claim`], logs in through the router. Until somebody owns the box it answers with the
 //! claim page, what a device needs to trust the box, and the health check only. Nothing imports it but the composition.
 
@@ -81,11 +82,7 @@ impl Web {
         let language = language::asked_for(&head.uri, &head.headers, self.settings.language);
         let address = address(&head.headers, visit.carrier);
         let asked = Asked { head, visit, language, address };
-        match asked.head.method {
-            Method::GET | Method::HEAD => self.shown(&asked),
-            Method::POST => self.posted(&asked, body).await,
-            _ => page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET, HEAD and POST"),
-        }
+        if asked.head.method == Method::POST { self.posted(&asked, body).await } else { self.shown(&asked) }
     }
 
     fn shown(&self, asked: &Asked) -> Response<Full<Bytes>> {
@@ -113,8 +110,7 @@ impl Web {
             recover::PATH if self.claim.is_recovering() => self.recover_page(asked, "", StatusCode::OK, None),
             "/" | "/home" if is_owned => self.home(asked),
             "/" | "/home" => see_other(CLAIM_PATH),
-            PROOF_PATH | LOGIN_PATH | LOGOUT_PATH => only_post(),
-            _ => page::text(StatusCode::NOT_FOUND, "not found"),
+            _ => nothing(),
         }
     }
 
@@ -136,7 +132,7 @@ impl Web {
             LOGIN_PATH | LOGOUT_PATH if !is_owned => unclaimed(),
             LOGIN_PATH => self.log_in(asked, body).await,
             LOGOUT_PATH => self.log_out(asked).await,
-            _ => page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD"),
+            _ => nothing(),
         }
     }
 
@@ -223,8 +219,9 @@ fn unclaimed() -> Response<Full<Bytes>> {
     page::error(StatusCode::FORBIDDEN, &error)
 }
 
-fn only_post() -> Response<Full<Bytes>> {
-    page::text(StatusCode::METHOD_NOT_ALLOWED, "only POST")
+/// Where a route is in the list, and has nothing to give for now.
+fn nothing() -> Response<Full<Bytes>> {
+    page::text(StatusCode::NOT_FOUND, "not found")
 }
 
 fn see_other(path: &'static str) -> Response<Full<Bytes>> {

@@ -17,17 +17,6 @@ impl Contract {
         self.0["x-methods"].as_object().expect("methods").keys().cloned().collect()
     }
 
-    /// Every HTTP route, of the OpenAPI document beside it, with its method in upper case.
-    pub fn routes() -> Vec<(String, String)> {
-        let openapi = include_str!("../../../server/protocol/schema/openapi.json");
-        let openapi: Value = serde_json::from_str(openapi).expect("the document is JSON");
-        let paths = openapi["paths"].as_object().expect("paths");
-        let routes = paths.iter().flat_map(|(path, item)| {
-            item.as_object().expect("an item").keys().map(|method| (method.to_uppercase(), path.clone()))
-        });
-        routes.collect()
-    }
-
     /// The schema of a method's parameters.
     pub fn params(&self, method: &str) -> &Value {
         self.resolve(&self.0["x-methods"][method]["params"])

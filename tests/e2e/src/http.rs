@@ -1,6 +1,8 @@
 //! HTTP by hand (RFC 9112), for requests that no library writes and for event streams as they come.
 
+use std::io::{BufRead as _, Write as _};
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -47,6 +49,22 @@ pub async fn post(address: SocketAddr, path: &str, headers: &str, body: &[u8]) -
     let len = body.len();
     let head = format!("POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {len}\r\n{headers}\r\n");
     ask(address, &[head.as_bytes(), body].concat()).await
+}
+
+/// The status of the answer to a request over TLS, without a look at the certificate.
+pub fn status_by_tls(address: SocketAddr, request: &str) -> u16 {
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-quiet", "-connect", &address.to_string()]);
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut child = child.expect("openssl is installed (image/toolchain/packages/test)");
+    child.stdin.take().expect("it is piped").write_all(request.as_bytes()).expect("the request is taken");
+    let mut line = String::new();
+    // The rest may have no end.
+    let read = std::io::BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line);
+    let _ = child.kill();
+    let _ = child.wait();
+    read.expect("a status line");
+    status(&line)
 }
 
 /// Reads an answer whose length is given, or which ends with its connection.

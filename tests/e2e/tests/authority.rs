@@ -1,13 +1,13 @@
-//! Who may do what: every method by both transports and every HTTP route, for everybody who may come. What a row says is all that is
-//! allowed; a call that is refused has changed nothing.
+//! Who may do what: every method by every transport, and every HTTP route, for everybody who may come. What a row says is all
+//! that is allowed; a call that is refused has changed nothing.
 //!
 //! A method or a route that comes to the protocol fails these tests until it has its row.
 
+mod routes;
 mod world;
 
 use posthouse_client::Transport;
-use posthouse_e2e::http::{RawEvents, ask};
-use posthouse_e2e::{Contract, PASSWORD, Site};
+use posthouse_e2e::{Contract, PASSWORD};
 use serde_json::{Value, json};
 
 pub use world::{Caller, Cell, World};
@@ -164,67 +164,4 @@ fn the_table_has_every_method() {
     listed.sort_unstable();
     let methods = Contract::read().methods();
     assert_eq!(listed, methods, "the table of authority.rs (left) against the protocol (right)");
-}
-
-/// A route: what nobody, a page of another site, an ended session and a session get; then nobody, of a box that nobody owns.
-const ROUTES: &[(&str, &str, [u16; 5])] = &[
-    ("GET", "/healthz", [200, 200, 200, 200, 200]),
-    ("GET", "/api/v1/events", [200, 403, 200, 200, 403]),
-    ("POST", "/api/v1/rpc", [401, 403, 401, 200, 403]),
-    // Without the headers of an upgrade.
-    ("GET", "/ws", [426, 403, 426, 426, 403]),
-    ("GET", "/claim/challenge", [200, 200, 200, 200, 200]),
-    // A request that is none of theirs: it gets as far as being read.
-    ("POST", "/claim/proof", [400, 403, 400, 400, 400]),
-    ("POST", "/claim", [400, 403, 400, 400, 400]),
-    ("POST", "/api/v1/login", [400, 403, 400, 400, 403]),
-    ("POST", "/api/v1/logout", [200, 403, 200, 200, 403]),
-    // For tokens of devices, which none of these have; updates.rs says who gets what.
-    ("GET", "/api/v1/update", [401, 401, 401, 401, 403]),
-    ("GET", "/api/v1/update/history", [401, 401, 401, 401, 403]),
-    ("POST", "/api/v1/update/check", [401, 403, 401, 401, 403]),
-    ("POST", "/api/v1/update/apply", [401, 403, 401, 401, 403]),
-    ("POST", "/api/v1/update/rollback", [401, 403, 401, 401, 403]),
-    ("POST", "/api/v1/update/postpone", [401, 403, 401, 401, 403]),
-    ("HEAD", "/api/v1/update/bundles/{sha256}", [401, 401, 401, 401, 403]),
-    ("PATCH", "/api/v1/update/bundles/{sha256}", [401, 403, 401, 401, 403]),
-    ("DELETE", "/api/v1/update/bundles/{sha256}", [401, 403, 401, 401, 403]),
-];
-
-#[tokio::test(flavor = "multi_thread")]
-async fn everybody_gets_from_each_route_what_the_table_says() {
-    let mut routes = Contract::routes();
-    routes.sort();
-    let mut listed: Vec<_> =
-        ROUTES.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
-    listed.sort();
-    assert_eq!(listed, routes, "the table (left) against the OpenAPI document (right)");
-
-    let (_site, server) = Site::with_accounts(&["anna"]);
-    let address = server.address();
-    let session = RawEvents::open(address).await;
-    let ended = RawEvents::open(address).await.session;
-    let callers = [
-        String::new(),
-        format!("Origin: http://evil.example\r\nAuthorization: Bearer {}\r\n", session.session),
-        format!("Authorization: Bearer {ended}\r\n"),
-        format!("Authorization: Bearer {}\r\n", session.session),
-    ];
-    let body = r#"{"id":1,"method":"ping"}"#;
-    let site = Site::new();
-    let unclaimed = site.start();
-    for (method, path, statuses) in ROUTES {
-        let nobody = (unclaimed.address(), String::new());
-        let callers = callers.iter().map(|caller| (address, caller.clone())).chain([nobody]);
-        for ((address, caller), expected) in callers.zip(statuses) {
-            let sent = if *method == "POST" { body } else { "" };
-            let len = sent.len();
-            let head = format!(
-                "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {len}\r\n{caller}\r\n"
-            );
-            let answer = ask(address, format!("{head}{sent}").as_bytes()).await;
-            assert_eq!(answer.status, *expected, "{method} {path} with {caller:?}");
-        }
-    }
-    server.assert_undisturbed();
 }

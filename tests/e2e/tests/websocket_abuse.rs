@@ -161,7 +161,7 @@ async fn an_upgrade_that_is_none_of_ours_is_refused_by_http() {
         ("GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".to_owned(), "426"),
         (format!("GET /ws HTTP/1.1\r\nHost: localhost\r\n{upgrade}\r\n"), "400"),
         (format!("GET /ws HTTP/1.1\r\nHost: localhost\r\n{}{key}\r\n", upgrade.replace("13", "8")), "400"),
-        (format!("POST /ws HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n{upgrade}{key}\r\n"), "426"),
+        (format!("POST /ws HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n{upgrade}{key}\r\n"), "405"),
         (subprotocol("chat"), "400"),
         (subprotocol("posthouse.v2.json"), "400"),
         (subprotocol("chat, posthouse.v1.json"), "101"),

@@ -7,7 +7,7 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use super::{FAMILIES, json_schema, methods, openapi::openapi};
-use crate::limits;
+use crate::{Audience, ROUTES, limits};
 
 const DOCUMENT: &str = include_str!("../../../../PROTOCOL.md");
 const WRITE: &str = "POSTHOUSE_WRITE_SCHEMA";
@@ -40,6 +40,21 @@ fn the_json_schema_is_what_the_types_say() {
 #[test]
 fn the_openapi_document_is_what_the_types_say() {
     check_file("openapi.json", &openapi());
+}
+
+#[test]
+fn the_openapi_document_has_every_route_that_programs_use() {
+    let document = openapi();
+    let paths = document["paths"].as_object().expect("paths");
+    let described = paths.iter().flat_map(|(path, item)| {
+        item.as_object().expect("an item").keys().map(|method| (method.to_uppercase(), path.clone()))
+    });
+    let mut described: Vec<_> = described.collect();
+    let listed = ROUTES.iter().filter(|route| route.audience == Audience::Programs);
+    let mut listed: Vec<_> = listed.map(|route| (route.method.to_owned(), route.path.to_owned())).collect();
+    described.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(described, listed, "the document (left) against routes.rs (right)");
 }
 
 #[test]
