@@ -174,6 +174,13 @@ async fn commands_change_messages_and_groups_and_say_what_was_wrong() {
     screen.keys("!\r");
     until_event(&mut ben, |event| matches!(event, Event::MessageEdited(it) if it.seq == reply.seq)).await;
     screen.until_shown("anna: at noon, @ben!  (edited)");
+    screen.keys("/versions last\r");
+    screen.until("what it has said", |shown| {
+        let (now, before) = (shown.find("  at noon, @ben! "), shown.find("  at noon, @ben "));
+        shown.contains("Message 2, newest first") && now.is_some() && now < before
+    });
+    screen.keys(ESCAPE);
+    screen.until("no sheet", |shown| !shown.contains("newest first"));
     screen.keys("/recall 1\r");
     screen.until("refusal, with the command to be mended", |shown| {
         shown.contains("/recall was refused: ") && shown.contains("> /recall 1")

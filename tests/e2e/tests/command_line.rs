@@ -4,7 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
 use posthouse_e2e::terminal::{Running, Terminal};
-use posthouse_e2e::{PASSWORD, Server, Site, binaries};
+use posthouse_e2e::{Device, PASSWORD, Server, Site, binaries};
+use posthouse_protocol::{Presence, PresenceParams, PresenceStatus, Receipt, ReceiptParams, Seq, Typing, TypingParams};
 use serde_json::Value;
 
 #[test]
@@ -69,29 +70,95 @@ fn messages_are_answered_edited_recalled_and_reacted_to_by_their_numbers() {
 }
 
 #[test]
-fn json_output_is_one_object_a_line_for_every_command() {
+fn what_a_message_said_whom_it_mentions_and_who_has_read_it_is_shown_and_conversations_are_muted_and_pinned() {
+    let (site, server) = Site::with_accounts(&["anna", "ben", "carl"]);
+    let [anna, ben] = ["anna", "ben"].map(|name| logged_in(&site, &server, name));
+    anna.run(&["group", "create", "Board", "ben", "carl"]).ok();
+    assert!(anna.run(&["send", "--mention", "ben", "Board", "lunhc?"]).ok().starts_with("Sent, number 2 "));
+    anna.run(&["edit", "Board", "2", "lunch?"]).ok();
+    let versions = ben.run(&["versions", "Board", "2"]).ok();
+    let lines: Vec<_> = versions.lines().collect();
+    assert!(lines.len() == 2 && lines[0].starts_with("1  ") && lines[0].ends_with("  lunhc?"), "{versions}");
+    assert!(lines[1].starts_with("2  ") && lines[1].ends_with("  lunch?"), "{versions}");
+    assert!(ben.run(&["conversations"]).ok().ends_with("  (2 messages, 1 unread, 1 for you)"));
+    anna.run(&["reply", "--mention-all", "Board", "2", "everybody?"]).ok();
+    assert!(ben.run(&["conversations"]).ok().ends_with("  (3 messages, 2 unread, 2 for you)"));
+    let nobody = anna.run(&["send", "--mention", "nobody", "Board", "hello"]).refused(1);
+    assert!(nobody.starts_with("posthouse: account nobody: "), "{nobody}");
+
+    assert_eq!(anna.run(&["receipts", "Board", "3"]).ok(), "ben  not yet\ncarl  not yet");
+    ben.run(&["read", "Board", "--mark-read"]).ok();
+    // The server gathers receipts for half a second.
+    let has_read = || ben.run(&["conversations"]).ok().ends_with("  (3 messages)").then_some(());
+    posthouse_e2e::wait::until("word that ben has read", has_read);
+    assert_eq!(anna.run(&["receipts", "Board", "3"]).ok(), "ben  read\ncarl  not yet");
+    let marks =
+        "anna  read to 3, delivered to 3\nben  read to 3, delivered to 3\ncarl  nothing read, nothing delivered";
+    assert_eq!(anna.run(&["receipts", "Board"]).ok(), marks);
+    assert!(anna.run(&["receipts", "Board", "9"]).refused(1).contains("there is no message 9"));
+
+    let muted = ben.run(&["mute", "Board", "8h"]).ok();
+    assert!(muted.starts_with("Muted until 2") && muted.ends_with('.'), "{muted}");
+    assert_eq!(ben.run(&["mute", "Board"]).ok(), "Muted.");
+    assert_eq!(ben.run(&["pin", "Board"]).ok(), "Pinned.");
+    assert!(ben.run(&["conversations"]).ok().ends_with("  (3 messages, muted, pinned)"));
+    assert_eq!(ben.run(&["unmute", "Board"]).ok(), "Not muted any more.");
+    assert_eq!(ben.run(&["unpin", "Board"]).ok(), "Not pinned any more.");
+    assert!(ben.run(&["mute", "Board", "soon"]).refused(2).contains("30m, 8h, 2d"));
+    server.assert_undisturbed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listen_tells_programs_everything_and_people_what_concerns_them() {
     let (site, server) = Site::with_accounts(&["anna", "ben"]);
-    let socket = site.admin_socket().display().to_string();
-    let anna = Terminal::new(site.path("anna"));
-    let url = server.url().to_string();
-    let objects = |text: String| -> Vec<Value> {
-        text.lines().map(|line| serde_json::from_str(line).expect("a JSON object a line")).collect()
+    let ben = logged_in(&site, &server, "ben");
+    let anna = Device::log_in(&server.url(), "anna").await;
+    let conversation_id = anna.direct("ben").await;
+    let text = ben.start(&["listen"], "");
+    text.err.find(|line| line.contains("Listening").then_some(())).expect("it says that it listens");
+    let json = ben.start(&["--json", "listen", "--presence"], "");
+    let told = |event: &str| {
+        let wanted = format!(r#"{{"event":"{event}","#);
+        json.out.find(|line| line.starts_with(&wanted).then(|| line.to_owned())).unwrap_or_else(|| panic!("no {event}"))
     };
-    let login =
-        objects(anna.run_with_input(&["--json", "login", "--server", &url, "--password-stdin", "anna"], PASSWORD).ok());
-    assert_eq!((&login[0]["username"], &login[0]["server"]), (&"anna".into(), &url.as_str().into()));
-    assert!(login[0].get("token").is_none(), "a token is never shown");
-    let sent = objects(anna.run(&["--json", "send", "ben", "one"]).ok());
-    assert_eq!(sent[0]["seq"], 1);
-    anna.run(&["send", "ben", "two"]).ok();
-    let read = objects(anna.run(&["read", "ben", "--json"]).ok());
-    let texts: Vec<_> = read.iter().map(|message| message["body"]["text"].as_str().expect("a text")).collect();
-    assert_eq!(texts, ["one", "two"]);
-    assert_eq!((&read[0]["message_id"], &read[0]["ts"]), (&sent[0]["message_id"], &sent[0]["ts"]));
-    let listed = objects(anna.run(&["--json", "conversations"]).ok());
-    assert_eq!((&listed[0]["peer"]["username"], &listed[0]["last_seq"]), (&"ben".into(), &2.into()));
-    let made = objects(anna.run(&["--json", "user", "add", "--admin-socket", &socket, "carl"]).ok());
-    assert_eq!((&made[0]["username"], made[0]["password"].as_str().map(str::len)), (&"carl".into(), Some(19)));
+    // It takes part once it is connected; who has come before is told then.
+    let online = PresenceParams { status: PresenceStatus::Online };
+    anna.client.call::<Presence>(&online).await.expect("told");
+    assert!(told("presence").contains(r#""status":"online""#));
+    anna.client.call::<Typing>(&TypingParams { conversation_id }).await.expect("told");
+    told("typing");
+    ben.run(&["send", "anna", "hello"]).ok();
+    let read = ReceiptParams { conversation_id, read: Some(Seq(1)), delivered: None };
+    anna.client.call::<Receipt>(&read).await.expect("told");
+    told("receipts");
+    anna.send(conversation_id, "hello ben").await;
+    ben.run(&["read", "anna", "--mark-read"]).ok();
+    told("read_state");
+    ben.run(&["pin", "anna"]).ok();
+    told("preferences");
+    let home = logged_in(&site, &server, "anna");
+    home.run(&["edit", "ben", "2", "hello, ben"]).ok();
+    home.run(&["react", "ben", "2", "👍"]).ok();
+    home.run(&["recall", "ben", "2"]).ok();
+    home.run(&["account", "rename", "Anna Berg"]).ok();
+    home.run(&["group", "create", "Board", "ben"]).ok();
+    home.run(&["group", "rename", "Board", "Council"]).ok();
+    home.run(&["group", "remove", "Council", "ben"]).ok();
+    for event in ["message_edited", "reaction", "message_recalled", "account_updated"] {
+        told(event);
+    }
+    for event in ["conversation_added", "conversation_updated", "conversation_removed"] {
+        told(event);
+    }
+    // A message comes as `read` shows it.
+    let message = json.out.find(|line| line.contains("hello ben").then(|| line.to_owned())).expect("the message");
+    assert!(message.starts_with(r#"{"message_id":"#), "{message}");
+    text.out.find(|line| line.starts_with("You are in the group Board now, #").then_some(())).expect("ben is told");
+    text.out.find(|line| line.ends_with(" no longer.").then_some(())).expect("ben is told");
+    for lossy in ["typing", "presence", "receipts", "read_state"] {
+        assert!(!text.out.text().contains(lossy), "{}", text.out.text());
+    }
+    server.assert_undisturbed();
 }
 
 #[test]

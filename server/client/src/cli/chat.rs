@@ -1,16 +1,14 @@
 //! Commands that talk to a server as an account.
 
-use anyhow::{Context, bail};
-use posthouse_client::{
-    Client, ClientError, Events, Item, Link, Login, ServerUrl, Start, Transport, new_client_msg_id,
-};
+use anyhow::bail;
+use posthouse_client::{Client, ClientError, Events, Login, ServerUrl, Transport};
 use posthouse_protocol::{
-    Connect, ConnectParams, ConversationsList, ConversationsListParams, ErrorCode, Event, History, HistoryParams,
-    LoginParams, Send, SendParams, Username, limits,
+    Connect, ConnectParams, ConversationId, ConversationsList, ConversationsListParams, ErrorCode, History,
+    HistoryParams, LoginParams, Receipt, ReceiptParams, Seq, Username, limits,
 };
 
+use super::listen::{self, TakesPart};
 use super::output::Output;
-use super::target::Target;
 use super::{Command, group, messages, password};
 use crate::screen;
 
@@ -22,8 +20,17 @@ pub async fn run(command: Command, transport: Transport, output: Output) -> anyh
             log_in((server, transport), name, password("Password: ", password_stdin)?, output).await
         }
         Command::Group(command) => group::run(command, transport, output).await,
-        Command::Send { to, text } => send(transport, &to, text.join(" "), output).await,
-        Command::Read { with, limit } => read(transport, &with, limit, output).await,
+        Command::Send { call, to, text } => messages::send(transport, &to, call, text.join(" "), output).await,
+        Command::Read { with, mark_read, limit } => {
+            let (client, _events) = connect(transport).await?;
+            let conversation_id = with.find(&client).await?;
+            let newest = read(&client, conversation_id, limit, output).await?;
+            if let Some(read) = newest.filter(|_| mark_read) {
+                let params = ReceiptParams { conversation_id, read: Some(read), delivered: None };
+                client.call::<Receipt>(&params).await?;
+            }
+            Ok(())
+        }
         Command::Chat { with } => {
             if matches!(output, Output::Json) {
                 bail!("chat is for people: for programs there is `posthouse listen --json`");
@@ -31,10 +38,13 @@ pub async fn run(command: Command, transport: Transport, output: Output) -> anyh
             screen::run(transport, with).await
         }
         Command::Edit { which, text } => messages::edit(transport, which, text.join(" "), output).await,
+        Command::Versions { which } => messages::versions(transport, which, output).await,
         Command::Recall { which } => messages::recall(transport, which, output).await,
         Command::React { which, emoji, remove } => messages::react(transport, which, emoji, !remove, output).await,
-        Command::Reply { which, text } => messages::reply(transport, which, text.join(" "), output).await,
-        Command::Listen => listen(transport, output).await,
+        Command::Reply { call, which, text } => messages::reply(transport, which, call, text.join(" "), output).await,
+        Command::Listen { presence } => {
+            listen::run(transport, if presence { TakesPart::Yes } else { TakesPart::No }, output).await
+        }
         Command::Conversations => conversations(transport, output).await,
         _ => unreachable!("it was carried out before"),
     }
@@ -60,18 +70,13 @@ async fn log_in(
     Ok(())
 }
 
-async fn send(transport: Transport, to: &Target, text: String, output: Output) -> anyhow::Result<()> {
-    let (client, _events) = connect(transport).await?;
-    let conversation_id = to.find(&client).await?;
-    let params = SendParams::text(conversation_id, new_client_msg_id(), text);
-    let sent = client.call::<Send>(&params).await.context("the message was not sent")?;
-    output.sent(&sent);
-    Ok(())
-}
-
-async fn read(transport: Transport, with: &Target, limit: u32, output: Output) -> anyhow::Result<()> {
-    let (client, _events) = connect(transport).await?;
-    let conversation_id = with.find(&client).await?;
+/// Gives the newest that was shown.
+async fn read(
+    client: &Client,
+    conversation_id: ConversationId,
+    limit: u32,
+    output: Output,
+) -> anyhow::Result<Option<Seq>> {
     // A page may hold less than was asked for: long messages fill its frame.
     let (mut pages, mut before, mut wanted) = (Vec::new(), None, limit);
     loop {
@@ -84,10 +89,12 @@ async fn read(transport: Transport, with: &Target, limit: u32, output: Output) -
             break;
         }
     }
+    let mut newest = None;
     for message in pages.iter().rev().flatten() {
         output.message(message);
+        newest = Some(message.seq);
     }
-    Ok(())
+    Ok(newest)
 }
 
 async fn conversations(transport: Transport, output: Output) -> anyhow::Result<()> {
@@ -100,45 +107,6 @@ async fn conversations(transport: Transport, output: Output) -> anyhow::Result<(
             return Ok(());
         }
         params.after = page.next;
-    }
-}
-
-/// Until interrupted: that is its ordinary end, and works also where a script started it with the signal ignored.
-async fn listen(transport: Transport, output: Output) -> anyhow::Result<()> {
-    let login = Login::load()?;
-    let (_link, mut inbox) = Link::start_by(transport, login.server.clone(), login.token.clone(), Start::Now);
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(interrupted);
-    let mut was_online = false;
-    loop {
-        let item = tokio::select! {
-            item = inbox.next() => item,
-            caught = &mut interrupted => return caught.context("can't wait for an interrupt"),
-        };
-        match item {
-            Some(Item::Event(push)) => match &push.event {
-                Event::Message(message) => output.message(message),
-                change @ (Event::MessageEdited(_) | Event::MessageRecalled(_) | Event::Reaction(_)) => {
-                    output.change(change);
-                }
-                Event::OwnerRecovered(recovered) => output.owner_recovered(recovered),
-                _ => {}
-            },
-            Some(Item::Online) if was_online => output.online_again(),
-            Some(Item::Online) => {
-                was_online = true;
-                output.listening();
-            }
-            // What never was there is rather a wrong address than a server that comes back.
-            Some(Item::Offline { error, .. }) if !was_online && error.retry_after_ms().is_none() => {
-                return Err(error.into());
-            }
-            Some(Item::Offline { error, retry_in }) => output.offline(&error, retry_in),
-            Some(Item::Reset) => bail!("the server's database is another one: listen again"),
-            Some(Item::LoggedOut) => bail!(logged_out(&login)),
-            Some(Item::At(_)) => {}
-            None => bail!("the connection to the server ended"),
-        }
     }
 }
 

@@ -1,11 +1,12 @@
-//! Commands that act on a message: it is named by its number in the conversation, as `send` and `read` show it.
+//! Commands that send a message or act on one: it is named by its number in the conversation, as `send` and `read` show it.
 
 use anyhow::{Context, bail};
 use clap::Args;
 use posthouse_client::{Client, Transport, new_client_msg_id};
 use posthouse_protocol::{
-    ConversationId, History, HistoryParams, MessageId, MessagesEdit, MessagesEditParams, MessagesReact,
-    MessagesReactParams, MessagesRecall, MessagesRecallParams, NewBody, Send, SendParams, Seq,
+    AccountsGet, AccountsGetParams, ConversationId, History, HistoryParams, Mentions, Message, MessageId, MessagesEdit,
+    MessagesEditParams, MessagesReact, MessagesReactParams, MessagesRecall, MessagesRecallParams, MessagesVersions,
+    MessagesVersionsParams, NewBody, Send, SendParams, Seq, Username,
 };
 
 use super::chat::connect;
@@ -19,6 +20,57 @@ pub struct Which {
     with: Target,
     /// The message's number there
     number: u64,
+}
+
+/// Whom a message mentions.
+#[derive(Args)]
+pub struct Call {
+    /// Mention a member; may be given several times
+    #[arg(long, value_name = "NAME")]
+    mention: Vec<Username>,
+    /// Mention everybody
+    #[arg(long)]
+    mention_all: bool,
+}
+
+impl Call {
+    async fn find(self, client: &Client) -> anyhow::Result<Option<Mentions>> {
+        let mut mentions = Mentions { accounts: Vec::new(), all: self.mention_all };
+        for username in self.mention {
+            let context = format!("account {username}");
+            let params = AccountsGetParams { account_id: None, username: Some(username) };
+            let account = client.call::<AccountsGet>(&params).await.context(context)?;
+            mentions.accounts.push(account.account_id);
+        }
+        Ok((mentions != Mentions::default()).then_some(mentions))
+    }
+}
+
+pub async fn send(transport: Transport, to: &Target, call: Call, text: String, output: Output) -> anyhow::Result<()> {
+    let (client, _events) = connect(transport).await?;
+    let conversation_id = to.find(&client).await?;
+    let mentions = call.find(&client).await?;
+    let text = SendParams::text(conversation_id, new_client_msg_id(), text);
+    say(&client, SendParams { mentions, ..text }, output).await
+}
+
+async fn say(client: &Client, params: SendParams, output: Output) -> anyhow::Result<()> {
+    output.sent(&client.call::<Send>(&params).await.context("the message was not sent")?);
+    Ok(())
+}
+
+pub async fn versions(transport: Transport, which: Which, output: Output) -> anyhow::Result<()> {
+    let (client, _events) = connect(transport).await?;
+    let (conversation_id, message_id) = find(&client, which).await?;
+    let mut params = MessagesVersionsParams { conversation_id, message_id, after: None };
+    loop {
+        let page = client.call::<MessagesVersions>(&params).await.context("what it said can't be shown")?;
+        page.versions.iter().for_each(|version| output.version(version));
+        params.after = page.versions.last().map(|version| version.version);
+        if !page.has_more || params.after.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 pub async fn edit(transport: Transport, which: Which, text: String, output: Output) -> anyhow::Result<()> {
@@ -48,24 +100,33 @@ pub async fn react(transport: Transport, which: Which, emoji: String, add: bool,
     Ok(())
 }
 
-pub async fn reply(transport: Transport, which: Which, text: String, output: Output) -> anyhow::Result<()> {
+pub async fn reply(transport: Transport, which: Which, call: Call, text: String, output: Output) -> anyhow::Result<()> {
     let (client, _events) = connect(transport).await?;
     let (conversation_id, message_id) = find(&client, which).await?;
+    let mentions = call.find(&client).await?;
     let text = SendParams::text(conversation_id, new_client_msg_id(), text);
-    let params = SendParams { reply_to: Some(message_id), ..text };
-    let sent = client.call::<Send>(&params).await.context("the message was not sent")?;
-    output.sent(&sent);
-    Ok(())
+    say(&client, SendParams { reply_to: Some(message_id), mentions, ..text }, output).await
 }
 
 async fn find(client: &Client, which: Which) -> anyhow::Result<(ConversationId, MessageId)> {
     let Which { with, number } = which;
     let conversation_id = with.find(client).await?;
-    let after = Some(Seq(number.saturating_sub(1)));
+    let found = message(client, conversation_id, Seq(number), &with).await?;
+    Ok((conversation_id, found.message_id))
+}
+
+/// The message of that number in the conversation that was named so.
+pub async fn message(
+    client: &Client,
+    conversation_id: ConversationId,
+    seq: Seq,
+    with: &Target,
+) -> anyhow::Result<Message> {
+    let after = Some(Seq(seq.0.saturating_sub(1)));
     let params = HistoryParams { conversation_id, before: None, after, limit: Some(1) };
     let page = client.call::<History>(&params).await?;
-    match page.messages.first() {
-        Some(message) if message.seq == Seq(number) => Ok((conversation_id, message.message_id)),
-        _ => bail!("there is no message {number} in the conversation with {with}"),
+    match page.messages.into_iter().next().filter(|message| message.seq == seq) {
+        Some(message) => Ok(message),
+        None => bail!("there is no message {seq} in the conversation with {with}"),
     }
 }

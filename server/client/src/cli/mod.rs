@@ -3,15 +3,18 @@
 mod account;
 mod chat;
 mod claim;
+mod conversation;
 mod device;
 mod discover;
 mod group;
+mod listen;
 mod messages;
 mod output;
 mod provision;
 mod release;
 #[cfg(unix)]
 mod site;
+mod spans;
 mod target;
 mod trust;
 mod update;
@@ -32,6 +35,7 @@ use output::Output;
 use target::Target;
 
 pub use chat::logged_out;
+pub use spans::{end_of, span};
 pub use words::{happened, names, said, title};
 
 /// Said at the end of the help.
@@ -89,6 +93,8 @@ enum Command {
     },
     /// Send a message; ends when it is safely stored
     Send {
+        #[command(flatten)]
+        call: messages::Call,
         /// A user name, a group's title, or '#number'
         to: Target,
         /// What; several words become one text
@@ -102,6 +108,11 @@ enum Command {
         /// What it is to say
         #[arg(required = true, num_args = 1..)]
         text: Vec<String>,
+    },
+    /// Show all that a message has said, oldest first
+    Versions {
+        #[command(flatten)]
+        which: messages::Which,
     },
     /// Erase one of your messages
     Recall {
@@ -121,6 +132,8 @@ enum Command {
     /// Answer a message
     Reply {
         #[command(flatten)]
+        call: messages::Call,
+        #[command(flatten)]
         which: messages::Which,
         /// What; several words become one text
         #[arg(required = true, num_args = 1..)]
@@ -130,6 +143,9 @@ enum Command {
     Read {
         /// A user name, a group's title, or '#number'
         with: Target,
+        /// Tell the others that you have read them
+        #[arg(long)]
+        mark_read: bool,
         /// How many messages
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
@@ -139,10 +155,17 @@ enum Command {
         /// Whom or what with: a user name, a title, or '#7'
         with: Option<String>,
     },
-    /// Show messages as they come, until interrupted; goes on when the server or the network was away
-    Listen,
+    /// Show messages as they come, until interrupted; goes on when the server or the network was away. With --json, all else that
+    /// happens, too
+    Listen {
+        /// Also who is there, with --json; you are shown as away meanwhile
+        #[arg(long)]
+        presence: bool,
+    },
     /// List your conversations
     Conversations,
+    #[command(flatten)]
+    Conversation(conversation::ConversationCommand),
     /// Make groups and look after them
     #[command(subcommand)]
     Group(group::GroupCommand),
@@ -234,6 +257,7 @@ async fn run_connected(command: Command, transport: Transport, output: Output) -
         Command::Account(command) => account::run(command, transport, output).await,
         Command::Invite(command) => device::invite(command, transport, output).await,
         Command::Devices { command } => device::devices(command, transport, output).await,
+        Command::Conversation(command) => conversation::run(command, transport, output).await,
         Command::Discover { wait } => discover::run(Duration::from_secs(wait), output).await,
         Command::Logout => device::log_out(transport).await,
         Command::Update(command) => update::run(command, output).await,

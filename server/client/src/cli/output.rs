@@ -8,11 +8,11 @@ use jiff::tz::TimeZone;
 use posthouse_client::discover::FoundBox;
 use posthouse_client::{ClientError, Login, ServerUrl};
 use posthouse_protocol::admin::{GroupEverybodyResult, Retention, SiteCertificate};
-use posthouse_protocol::claim::{OwnerRecovered, RecoverySheet};
+use posthouse_protocol::claim::RecoverySheet;
 use posthouse_protocol::{
     Account, AccountWithPassword, Body, Conversation, ConversationsCreateResult, Device, Event, Fingerprint,
-    ImportError, ImportedAccount, Invite, InvitesCreateResult, Member, Message, Profile, SendResult, TimestampMs,
-    Title,
+    ImportError, ImportedAccount, Invite, InvitesCreateResult, Mark, Member, Message, Preferences, Profile,
+    ReceiptCounts, SendResult, Seq, TimestampMs, Title, Version,
 };
 use serde_json::json;
 
@@ -97,10 +97,71 @@ impl Output {
         }
     }
 
-    /// What happened to a message.
-    pub fn change(self, event: &Event) {
+    /// What a message said at a time.
+    pub fn version(self, version: &Version) {
+        match self {
+            Self::Text => {
+                let Version { version, ts, body } = version;
+                say(&format!("{version}  {}  {}", local_time(*ts), printable(said(body))));
+            }
+            Self::Json => print_json(version),
+        }
+    }
+
+    pub fn muted(self, now: &Preferences) {
+        let text = match (now.muted, now.muted_until) {
+            (true, Some(until)) => format!("Muted until {}.", local_time(until)),
+            (true, None) => "Muted.".to_owned(),
+            (false, _) => "Not muted any more.".to_owned(),
+        };
+        self.done_with(&text, now);
+    }
+
+    /// How far a member has come.
+    pub fn read_to(self, member: &Account, mark: &Mark) {
+        let to = |what: &str, seq: Seq| if seq.0 == 0 { format!("nothing {what}") } else { format!("{what} to {seq}") };
+        let text = format!("{}  {}, {}", member.username, to("read", mark.read), to("delivered", mark.delivered));
+        let Account { account_id, username } = member;
+        let Mark { read, delivered, .. } = mark;
+        let result = json!({ "account_id": account_id, "username": username, "read": read, "delivered": delivered });
+        self.done_with(&text, &result);
+    }
+
+    /// Whether a member has come to a message.
+    pub fn read_by(self, member: &Account, mark: &Mark, read_by: ReadBy) {
+        let text = match read_by {
+            ReadBy::Read => "read",
+            ReadBy::Delivered => "delivered",
+            ReadBy::Waiting => "not yet",
+        };
+        let Account { account_id, username } = member;
+        let Mark { read, delivered, .. } = mark;
+        let result = json!({
+            "account_id": account_id, "username": username, "state": read_by, "read": read, "delivered": delivered,
+        });
+        self.done_with(&format!("{username}  {text}"), &result);
+    }
+
+    /// How many have come to the newest message, where there are too many to name them.
+    pub fn read_counts(self, counts: &ReceiptCounts) {
+        let ReceiptCounts { seq, read, delivered } = counts;
+        self.done_with(&format!("Message {seq}: read by {read}, delivered to {delivered}."), counts);
+    }
+
+    /// What happened. People are shown what they would want to be disturbed for, programs everything.
+    pub fn event(self, event: &Event) {
         let text = match event {
+            Event::Message(message) => return self.message(message),
             _ if matches!(self, Self::Json) => return print_json(event),
+            Event::OwnerRecovered(recovered) => {
+                let (time, name) = (local_time(recovered.ts), &recovered.account.username);
+                format!("{time}  the password of the owner {name} was reset with the code that the box shows")
+            }
+            Event::ConversationAdded(added) => match &added.group {
+                Some(group) => format!("You are in the group {} now, #{}.", group.title, added.conversation_id),
+                None => return,
+            },
+            Event::ConversationRemoved(removed) => format!("You are in #{} no longer.", removed.conversation_id),
             Event::MessageEdited(edited) => format!("{}  now: {}", edited.seq, printable(said(&edited.body))),
             Event::MessageRecalled(recalled) => format!("{}  was recalled", recalled.seq),
             Event::Reaction(reacted) => {
@@ -119,7 +180,9 @@ impl Output {
                 let number = conversation.group.as_ref().map(|_| format!("  #{conversation_id}")).unwrap_or_default();
                 let unread = if *unread > 0 { format!(", {unread} unread") } else { String::new() };
                 let mentions = if *mentions > 0 { format!(", {mentions} for you") } else { String::new() };
-                say(&format!("{}{number}  ({last_seq} messages{unread}{mentions})", title(conversation)));
+                let marks = [(conversation.muted, ", muted"), (conversation.pinned, ", pinned")];
+                let marks: String = marks.into_iter().filter_map(|(is_so, mark)| is_so.then_some(mark)).collect();
+                say(&format!("{}{number}  ({last_seq} messages{unread}{mentions}{marks})", title(conversation)));
             }
             Self::Json => print_json(conversation),
         }
@@ -300,17 +363,6 @@ impl Output {
         }
     }
 
-    /// What administrators have to know.
-    pub fn owner_recovered(self, recovered: &OwnerRecovered) {
-        match self {
-            Self::Text => {
-                let (time, name) = (local_time(recovered.ts), &recovered.account.username);
-                say(&format!("{time}  the password of the owner {name} was reset with the code that the box shows"));
-            }
-            Self::Json => say(&json!({ "owner_recovered": recovered }).to_string()),
-        }
-    }
-
     /// What the owner of a new box puts away.
     pub fn sheet(self, owner: &Account, sheet: &RecoverySheet) {
         let RecoverySheet { address, fingerprint, backup_key } = sheet;
@@ -355,6 +407,25 @@ pub fn print(bytes: &[u8]) {
         }
         eprintln!("posthouse: cannot write the result: {error}");
         std::process::exit(1);
+    }
+}
+
+/// How far somebody has come with a message.
+#[derive(Clone, Copy, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReadBy {
+    Read,
+    Delivered,
+    Waiting,
+}
+
+impl ReadBy {
+    pub fn of(mark: &Mark, seq: Seq) -> Self {
+        match mark {
+            mark if mark.read >= seq => Self::Read,
+            mark if mark.delivered >= seq => Self::Delivered,
+            _ => Self::Waiting,
+        }
     }
 }
 

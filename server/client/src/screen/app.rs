@@ -14,7 +14,7 @@ use posthouse_client::view::View;
 use posthouse_protocol::{ConversationId, SendParams, Seq};
 use tokio::time::Instant;
 
-use super::command::WITH_NUMBER;
+use super::command::{HELP, WITH_NUMBER};
 use super::completion::Completion;
 use super::editor::Editor;
 use super::palette::Palette;
@@ -23,6 +23,19 @@ use super::typing::Typing;
 use crate::cli::title;
 pub use requests::{Outcome, Request};
 use there::There;
+
+/// A text with a title.
+pub struct Sheet {
+    pub title: String,
+    pub text: String,
+}
+
+impl Sheet {
+    /// Keys, commands and signs.
+    pub fn help() -> Self {
+        Self { title: "Help".to_owned(), text: HELP.to_owned() }
+    }
+}
 
 /// How the connection is.
 pub enum Connection {
@@ -47,7 +60,8 @@ pub struct App {
     pub server: String,
     /// Shown until the next key.
     pub notice: Option<String>,
-    pub shows_help: bool,
+    /// Lies over everything until the next key.
+    pub sheet: Option<Sheet>,
     /// Columns and rows of the scrollback, as drawn last.
     pub area: (usize, usize),
     pub requests: VecDeque<Request>,
@@ -86,7 +100,7 @@ impl App {
             zone,
             server,
             notice: None,
-            shows_help: false,
+            sheet: None,
             area: (80, 20),
             requests: VecDeque::new(),
             wanted,

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use posthouse_protocol::{Seq, Title, Username};
 
+use crate::cli::span;
+
 /// Keys, commands and signs, on a screen of 24 rows.
 pub const HELP: &str = "\
 Enter  send         Alt-Enter, Ctrl-J  new line      Tab    complete
@@ -14,6 +16,7 @@ Ctrl-R sends again what was not sent                 Ctrl-Home  the oldest
 /open NAME           a person, a title, #7
 /reply N TEXT        answer message N, or the last one: /reply last TEXT
 /edit N [TEXT]       change your own; without TEXT it comes to be changed
+/versions N          all that a message has said
 /recall N            erase what you wrote
 /react N EMOJI       put it under a message; /unreact takes it away
 /mute [30m 8h 2d]    keep the conversation quiet; /unmute
@@ -27,7 +30,7 @@ Ctrl-R sends again what was not sent                 Ctrl-Home  the oldest
 …  not yet safely stored    ✗  not sent    ✓  delivered    ✓✓  read";
 
 /// All that can be written, for Tab.
-pub const BEGINNINGS: [&str; 22] = [
+pub const BEGINNINGS: [&str; 24] = [
     "/edit ",
     "/edit last ",
     "/group add ",
@@ -50,16 +53,19 @@ pub const BEGINNINGS: [&str; 22] = [
     "/unmute ",
     "/unpin ",
     "/unreact ",
+    "/versions ",
+    "/versions last ",
 ];
 
 /// Those that name a message: while they are written, messages show their numbers.
-pub const WITH_NUMBER: [&str; 5] = ["/reply ", "/edit ", "/recall ", "/react ", "/unreact "];
+pub const WITH_NUMBER: [&str; 6] = ["/reply ", "/edit ", "/versions ", "/recall ", "/react ", "/unreact "];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     Open(String),
     Reply(Which, String),
     Edit(Which, Option<String>),
+    Versions(Which),
     Recall(Which),
     /// The emoji, and whether it is to be there.
     React(Which, String, Added),
@@ -92,7 +98,7 @@ pub enum Pinned {
 /// Which message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// The last one that is meant by the command: one's own to be changed, another's to be answered.
+    /// The last one that is meant by the command: one's own to be changed, another's to be answered, one that was edited.
     Last,
     Number(Seq),
 }
@@ -109,6 +115,10 @@ pub fn parse(line: &str) -> Result<Command, String> {
         "edit" | "e" => message(rest)
             .map(|(which, text)| Command::Edit(which, some(text)))
             .ok_or("Which message? /edit 12 TEXT, or /edit last")?,
+        "versions" => message(rest)
+            .filter(|(_, more)| more.is_empty())
+            .map(|(which, _)| Command::Versions(which))
+            .ok_or("Which message? /versions 12, or /versions last")?,
         "recall" => message(rest)
             .filter(|(_, more)| more.is_empty())
             .map(|(which, _)| Command::Recall(which))
@@ -121,7 +131,10 @@ pub fn parse(line: &str) -> Result<Command, String> {
                 .ok_or_else(|| format!("Which message, and with what? /{name} 12 👍, or /{name} last +1"))?
         }
         "mute" if rest.is_empty() => Command::Mute(None),
-        "mute" => Command::Mute(Some(duration(rest).ok_or("For how long? /mute 30m, /mute 8h, /mute 2d, or /mute")?)),
+        "mute" => match span(rest) {
+            Ok(time) => Command::Mute(Some(time)),
+            Err(_) => return Err("For how long? /mute 30m, /mute 8h, /mute 2d, or /mute".to_owned()),
+        },
         "unmute" => Command::Unmute,
         "pin" => Command::Pin(Pinned::Yes),
         "unpin" => Command::Pin(Pinned::No),
@@ -182,18 +195,6 @@ fn emoji(text: &str) -> String {
     known.iter().find(|(typed, _)| *typed == text).map_or(text, |(_, emoji)| emoji).to_owned()
 }
 
-fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let unit_s = match unit {
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    let s = number.trim().parse::<u32>().ok().filter(|number| *number > 0)?;
-    Some(Duration::from_secs(u64::from(s) * unit_s))
-}
-
 fn names(text: &str) -> Result<Vec<Username>, String> {
     let names = text.split([' ', ',']).map(|name| name.trim_start_matches('@')).filter(|name| !name.is_empty());
     names.map(|name| Username::new(name).map_err(|error| format!("{name}: {error}"))).collect()
@@ -214,6 +215,7 @@ mod tests {
             ("edit #3", Command::Edit(Which::Number(Seq(3)), None)),
             ("edit last better", Command::Edit(Which::Last, Some("better".to_owned()))),
             ("recall last", Command::Recall(Which::Last)),
+            ("versions 12", Command::Versions(Which::Number(Seq(12)))),
             ("react 4 +1", Command::React(Which::Number(Seq(4)), "👍".to_owned(), Added::Yes)),
             ("unreact last 🎉", Command::React(Which::Last, "🎉".to_owned(), Added::No)),
             ("mute", Command::Mute(None)),
@@ -243,6 +245,8 @@ mod tests {
             ("reply yes", "/reply 12 TEXT"),
             ("edit 0 x", "/edit 12 TEXT"),
             ("recall 12 now", "/recall 12"),
+            ("versions", "/versions 12"),
+            ("versions 12 13", "/versions 12"),
             ("react 12", "/react 12 👍"),
             ("react 12 two words", "/react 12 👍"),
             ("mute 2 weeks", "/mute 30m"),

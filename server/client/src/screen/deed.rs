@@ -6,15 +6,18 @@ use posthouse_protocol::{
     ConversationsCreateParams, ConversationsLeave, ConversationsLeaveParams, ConversationsMute,
     ConversationsMuteParams, ConversationsPin, ConversationsPinParams, ConversationsRemove, ConversationsRemoveParams,
     ConversationsUpdate, ConversationsUpdateParams, Event, MessageEdited, MessageRecalled, MessagesEdit,
-    MessagesEditParams, MessagesReact, MessagesReactParams, MessagesRecall, MessagesRecallParams, Reaction, Seq,
+    MessagesEditParams, MessagesReact, MessagesReactParams, MessagesRecall, MessagesRecallParams, MessagesVersions,
+    MessagesVersionsParams, Reaction, Seq, Version,
 };
 
 use crate::cli::names;
 
-/// One change. That of a message names also its place, for the event that other devices get and this one does not.
+/// One change, or a look at those before. That of a message names also its place, for the event that other devices get and this
+/// one does not.
 #[derive(Clone, Debug)]
 pub enum Deed {
     Edit(Seq, MessagesEditParams),
+    Versions(Seq, MessagesVersionsParams),
     Recall(Seq, AccountId, MessagesRecallParams),
     React(Seq, MessagesReactParams),
     Mute(ConversationsMuteParams),
@@ -31,6 +34,8 @@ pub enum Done {
     /// As other devices are told.
     Event(Event),
     Reactions(ConversationId, Seq, Vec<Reaction>),
+    /// Oldest first.
+    Versions(Seq, Vec<Version>),
     Made(ConversationId),
     Said(String),
 }
@@ -43,6 +48,17 @@ impl Deed {
                 let MessagesEditParams { conversation_id, message_id, body } = params;
                 let body = Body::from(body);
                 Done::Event(Event::MessageEdited(MessageEdited { conversation_id, message_id, seq, body, edited_ts }))
+            }
+            Self::Versions(seq, mut params) => {
+                let mut versions = Vec::new();
+                loop {
+                    let page = link.call::<MessagesVersions>(&params).await?;
+                    versions.extend(page.versions);
+                    params.after = versions.last().map(|version| version.version);
+                    if !page.has_more || params.after.is_none() {
+                        break Done::Versions(seq, versions);
+                    }
+                }
             }
             Self::Recall(seq, by, params) => {
                 let ts = link.call::<MessagesRecall>(&params).await?.recalled_ts;

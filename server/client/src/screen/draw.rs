@@ -9,9 +9,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Clear, Paragraph};
 use tokio::time::Instant;
 
-use super::app::{App, Connection};
-use super::command::HELP;
-use super::text::{cut, printable, width};
+use super::app::{App, Connection, Sheet};
+use super::text::{cut, printable, width, wrap};
 use crate::cli::title;
 
 /// The list of conversations, with the line beside it.
@@ -62,8 +61,8 @@ pub fn draw(frame: &mut Frame, app: &mut App) {
     }
     let (x, y) = (u16::try_from(input.cursor.1 + 2), u16::try_from(input.cursor.0 - first));
     frame.set_cursor_position((prompt.x + x.unwrap_or(2), prompt.y + y.unwrap_or(0)));
-    if app.shows_help {
-        draw_help(frame, area);
+    if let Some(sheet) = &app.sheet {
+        draw_sheet(frame, area, sheet);
     }
 }
 
@@ -237,12 +236,17 @@ fn draw_status(frame: &mut Frame, area: Rect, app: &App) {
     frame.buffer_mut().set_line(area.x, area.y, &Line::from(spans), area.width);
 }
 
-fn draw_help(frame: &mut Frame, area: Rect) {
-    let rows = u16::try_from(HELP.lines().count()).unwrap_or(u16::MAX).saturating_add(2).min(area.height);
-    let columns = HELP.lines().map(width).max().and_then(|it| u16::try_from(it + 4).ok()).unwrap_or(area.width);
-    let columns = columns.min(area.width);
+fn draw_sheet(frame: &mut Frame, area: Rect, sheet: &Sheet) {
+    // Two for the border, two between it and the text.
+    let most = usize::from(area.width.saturating_sub(4));
+    let wrapped = |line: &str| if width(line) <= most { vec![line.to_owned()] } else { wrap(line, most, most) };
+    let lines: Vec<String> = sheet.text.lines().flat_map(wrapped).collect();
+    let title = format!(" {} ", sheet.title);
+    let widest = lines.iter().map(|line| width(line)).max().unwrap_or_default().max(width(&title));
+    let columns = u16::try_from(widest + 4).unwrap_or(area.width).min(area.width);
+    let rows = u16::try_from(lines.len() + 2).unwrap_or(area.height).min(area.height);
     let middle = Rect::new(area.x + (area.width - columns) / 2, area.y + (area.height - rows) / 2, columns, rows);
     frame.render_widget(Clear, middle);
-    let block = Block::bordered().title(" Help ").padding(ratatui::widgets::Padding::horizontal(1));
-    frame.render_widget(Paragraph::new(HELP).block(block), middle);
+    let block = Block::bordered().title(title).padding(ratatui::widgets::Padding::horizontal(1));
+    frame.render_widget(Paragraph::new(lines.join("\n")).block(block), middle);
 }

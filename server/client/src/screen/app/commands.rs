@@ -1,19 +1,21 @@
 //! What each command does.
 
-use std::time::{Duration, UNIX_EPOCH};
-
+use jiff::Timestamp;
 use posthouse_client::view::Room;
 use posthouse_client::{ClientError, new_client_msg_id};
 use posthouse_protocol::{
     Body, ConversationId, ConversationsAddParams, ConversationsCreateParams, ConversationsLeaveParams,
     ConversationsMuteParams, ConversationsPinParams, ConversationsRemoveParams, ConversationsUpdateParams, Message,
-    MessagesEditParams, MessagesReactParams, MessagesRecallParams, NewBody, SendParams, TimestampMs, limits,
+    MessagesEditParams, MessagesReactParams, MessagesRecallParams, MessagesVersionsParams, NewBody, SendParams, Seq,
+    TimestampMs, Version, limits,
 };
 
-use super::{App, Connection, Request};
+use super::{App, Connection, Request, Sheet};
+use crate::cli::{end_of, said};
 use crate::screen::command::{Added, Command, Pinned, Which, parse};
 use crate::screen::deed::{Deed, Done};
 use crate::screen::mention::mentions;
+use crate::screen::printable;
 
 /// Whose message `last` is.
 #[derive(Clone, Copy)]
@@ -39,7 +41,7 @@ impl App {
     /// Answers what there is to be edited then.
     fn carry_out(&mut self, command: Command) -> Result<Option<String>, String> {
         match command {
-            Command::Help => self.shows_help = true,
+            Command::Help => self.sheet = Some(Sheet::help()),
             Command::Quit => self.leave(false),
             Command::Resend => self.resend(),
             Command::Open(name) => self.requests.push_back(Request::Open(name)),
@@ -48,6 +50,12 @@ impl App {
                 self.say(text, Some(answered))?;
             }
             Command::Edit(which, text) => return self.edit(which, text),
+            Command::Versions(which) => {
+                let message = self.versioned(which)?;
+                let (conversation_id, message_id, seq) = (message.conversation_id, message.message_id, message.seq);
+                let params = MessagesVersionsParams { conversation_id, message_id, after: None };
+                self.ask_for(Deed::Versions(seq, params))?;
+            }
             Command::Recall(which) => self.recall(which)?,
             Command::React(which, emoji, added) => {
                 let message = self.message(which, Whose::Others)?;
@@ -88,7 +96,7 @@ impl App {
         }
         Ok(match command {
             Command::Mute(for_how_long) => {
-                let until = for_how_long.map(|wait| TimestampMs(now_ms(wait)));
+                let until = for_how_long.map(end_of);
                 Deed::Mute(ConversationsMuteParams { conversation_id, muted: true, until })
             }
             Command::Unmute => Deed::Mute(ConversationsMuteParams { conversation_id, muted: false, until: None }),
@@ -170,6 +178,27 @@ impl App {
         }
     }
 
+    /// The one whose versions are asked for.
+    fn versioned(&self, which: Which) -> Result<&Message, String> {
+        if let Which::Number(_) = which {
+            return self.message(which, Whose::Others);
+        }
+        let none = || "Nothing that is loaded was edited: name a message by its number.".to_owned();
+        self.room()?.messages().rev().find(|message| message.edited_ts.is_some()).ok_or_else(none)
+    }
+
+    /// What a message has said, the newest first: what has no room on the screen is the oldest.
+    fn show_versions(&mut self, seq: Seq, versions: &[Version]) {
+        let line = |version: &Version| format!("{}  {}", self.date_and_time(version.ts), said(&version.body));
+        let text = versions.iter().rev().map(line).collect::<Vec<_>>().join("\n");
+        self.sheet = Some(Sheet { title: format!("Message {seq}, newest first"), text: printable(&text) });
+    }
+
+    fn date_and_time(&self, ts: TimestampMs) -> String {
+        let at = i64::try_from(ts.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        at.map(|at| at.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M").to_string()).unwrap_or_default()
+    }
+
     /// A change is made now or not at all.
     fn ask_for(&mut self, deed: Deed) -> Result<(), String> {
         if !matches!(self.connection, Connection::Online) {
@@ -191,6 +220,7 @@ impl App {
                 }
             }
             Ok(Done::Reactions(id, seq, reactions)) => self.view.set_reactions(id, seq, reactions),
+            Ok(Done::Versions(seq, versions)) => self.show_versions(seq, &versions),
             Ok(Done::Made(id)) => self.requests.push_back(Request::Open(format!("#{id}"))),
             Ok(Done::Said(said)) => self.notice = Some(said),
             Err(error) => {
@@ -203,10 +233,4 @@ impl App {
             }
         }
     }
-}
-
-/// The time after a wait.
-fn now_ms(wait: Duration) -> u64 {
-    let then = UNIX_EPOCH.elapsed().unwrap_or_default() + wait;
-    u64::try_from(then.as_millis()).unwrap_or(u64::MAX)
 }

@@ -3,7 +3,7 @@
 use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tokio::time::Instant;
 
-use super::{App, Leaving};
+use super::{App, Leaving, Sheet};
 
 impl App {
     /// Something came from the terminal.
@@ -28,11 +28,8 @@ impl App {
         if !is_tab {
             self.completion = None;
         }
-        if self.shows_help {
-            self.shows_help = false;
-            if key.code == KeyCode::Esc || key.code == KeyCode::F(1) {
-                return;
-            }
+        if self.sheet.take().is_some() && matches!(key.code, KeyCode::Esc | KeyCode::F(1)) {
+            return;
         }
         let (control, alt) = (key.modifiers.contains(KeyModifiers::CONTROL), key.modifiers.contains(KeyModifiers::ALT));
         let leaves = control && matches!(key.code, KeyCode::Char('c' | 'd' | 'q'));
@@ -94,7 +91,7 @@ impl App {
             KeyCode::PageUp => self.scroll_up(self.page()),
             KeyCode::PageDown => self.scroll_down(self.page()),
             KeyCode::Esc => self.go_to_newest(),
-            KeyCode::F(1) => self.shows_help = true,
+            KeyCode::F(1) => self.sheet = Some(Sheet::help()),
             _ => {}
         }
     }

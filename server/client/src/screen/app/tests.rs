@@ -3,13 +3,16 @@
 use crossterm::event::{Event as TerminalEvent, KeyCode, KeyEvent, KeyModifiers};
 use jiff::tz::TimeZone;
 use posthouse_client::{ClientError, Item};
-use posthouse_protocol::{ConversationId, ErrorBody, ErrorCode, Event, HistoryResult, Message, Push, Seq};
+use posthouse_protocol::{
+    ConversationId, ErrorBody, ErrorCode, Event, HistoryResult, Message, MessagesVersionsParams, Push, Seq,
+};
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use serde_json::json;
 use tokio::time::{Duration, Instant};
 
-use super::{App, Outcome, Request};
+use super::{App, Outcome, Request, Sheet};
+use crate::screen::deed::{Deed, Done};
 use crate::screen::draw::draw;
 use crate::screen::palette::Palette;
 
@@ -133,9 +136,38 @@ fn every_size_of_screen_is_drawn_with_wide_and_hostile_texts() {
             press(&mut app, KeyCode::PageUp, KeyModifiers::NONE);
         }
     }
-    app.shows_help = true;
+    app.sheet = Some(Sheet::help());
     assert!(shown(&mut app, 80, 24).contains("Ctrl-R"));
     shown(&mut app, 20, 5);
+}
+
+#[test]
+fn what_a_message_has_said_is_asked_for_and_lies_over_the_screen_until_the_next_key() {
+    let mut app = app(3);
+    write(&mut app, "/versions last");
+    assert!(shown(&mut app, 80, 24).contains("Nothing that is loaded was edited"));
+    assert_eq!(app.requests.pop_front(), None);
+    app.editor.take();
+    write(&mut app, "/versions 2");
+    let Some(Request::Deed(deed, _)) = app.requests.pop_back() else { panic!("it is asked for") };
+    assert!(matches!(*deed, Deed::Versions(Seq(2), MessagesVersionsParams { after: None, .. })), "{deed:?}");
+    let version = |version: u32, text: &str| {
+        let ts = 1_795_363_973_632_u64 + u64::from(version) * 60_000;
+        let body = json!({ "type": "text", "text": text });
+        serde_json::from_value(json!({ "version": version, "ts": ts, "body": body })).unwrap()
+    };
+    let long = format!("hostile \u{1b}[2J {}", "word ".repeat(100));
+    let versions = vec![version(1, "line 1, as it was"), version(2, &long), version(3, "line 2")];
+    app.on_outcome(Outcome::Done("versions 2".to_owned(), Ok(Done::Versions(Seq(2), versions))));
+    let screen = shown(&mut app, 80, 24);
+    assert!(screen.contains("Message 2, newest first") && screen.contains("2026-11-22 16:15  line 2"), "{screen}");
+    assert!(screen.contains("hostile ␛[2J word") && screen.contains("16:13  line 1, as it was"), "{screen}");
+    assert!(screen.find("16:15") < screen.find("16:13"), "{screen}");
+    for (columns, rows) in [(1, 1), (3, 3), (20, 5), (200, 60)] {
+        shown(&mut app, columns, rows);
+    }
+    press(&mut app, KeyCode::Esc, KeyModifiers::NONE);
+    assert!(!shown(&mut app, 80, 24).contains("newest first"));
 }
 
 #[test]
