@@ -142,7 +142,8 @@ fn a_chinese_spreadsheet_is_imported_once_after_a_dry_run_that_changes_nothing()
     let refused = wxm.run_with_input(&["login", "--server", &url, "--password-stdin", "wxm"], password).refused(1);
     assert!(refused.contains(&format!("posthouse passwd --server {url} wxm")), "{refused}");
     let both = format!("{password}\n{PASSWORD}\n");
-    wxm.run_with_input(&["passwd", "--server", &url, "--password-stdin", "wxm"], &both).ok();
+    let changed = wxm.run_with_input(&["passwd", "--server", &url, "--password-stdin", "wxm"], &both).ok();
+    assert_eq!(changed, "The password is changed.");
     wxm.run_with_input(&["login", "--server", &url, "--password-stdin", "wxm"], PASSWORD).ok();
     assert_eq!(wxm.run(&["account", "me"]).ok(), "wxm  王小明");
     let refused = wxm.run(&["account", "import", &file]).refused(1);
@@ -179,7 +180,7 @@ fn the_command_invites_lists_devices_logs_out_and_administers() {
     let accept = ["invite", "accept", "--server", &url, "--display-name", "Emil E.", "--password-stdin", code, "emil"];
     assert_eq!(emil.run_with_input(&accept, PASSWORD).ok(), format!("Logged in as emil at {url}."));
     assert!(anna.run(&["invite", "list"]).ok().starts_with(&format!("{number}  by anna, for 1 accounts")));
-    anna.run(&["invite", "revoke", number]).ok();
+    assert_eq!(anna.run(&["invite", "revoke", number]).ok(), "Revoked.");
     assert_eq!(anna.run(&["invite", "list"]).ok(), "");
 
     assert!(emil.run(&["devices"]).ok().ends_with("(this one)"));
@@ -190,9 +191,9 @@ fn the_command_invites_lists_devices_logs_out_and_administers() {
     assert_eq!(emil.run(&["account", "disable", "dora"]).ok(), "dora  Dora  (disabled)");
     assert_eq!(anna.run(&["account", "depart", "dora"]).ok(), "dora  Dora  (departed)");
     assert_eq!(anna.run(&["account", "devices", "emil"]).ok().lines().count(), 1);
-    anna.run(&["account", "sign-out", "emil"]).ok();
+    assert_eq!(anna.run(&["account", "sign-out", "emil"]).ok(), "Signed out.");
     assert!(emil.run(&["devices"]).refused(1).contains("this device is logged out"));
-    emil.run(&["logout"]).ok();
+    assert_eq!(emil.run(&["logout"]).ok(), "Logged out.");
     assert!(!emil.login_file().exists());
     anna.run(&["logout"]).ok();
     assert!(anna.run(&["devices"]).refused(1).contains("not logged in"));

@@ -20,6 +20,7 @@ mod group_commands;
 mod groups;
 mod hostile_parameters;
 mod invites;
+mod json_output;
 mod limits;
 mod link;
 mod messaging;

@@ -98,7 +98,7 @@ fn a_fingerprint_is_compared_once_and_a_changed_one_is_refused() {
     assert!(said.contains("NOT the box") && said.contains(&pin), "{said}");
     let new = fingerprint(&site).to_string();
     assert!(log_in(&["--fingerprint", &new]).refused(1).contains("known by another fingerprint"));
-    anna.run(&["trust", "forget", &url]).ok();
+    assert_eq!(anna.run(&["trust", "forget", &url]).ok(), "Forgotten.");
     log_in(&["--fingerprint", &new]).ok();
     assert!(anna.run(&["account", "me"]).ok().contains("anna"));
     server.assert_undisturbed();

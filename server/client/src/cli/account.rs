@@ -160,6 +160,7 @@ pub async fn run(command: AccountCommand, transport: Transport, output: Output) 
         }
         AccountCommand::SignOut { name } => {
             client.call::<AccountsSignOut>(&named(&client, name).await?).await?;
+            output.done("Signed out.");
         }
         AccountCommand::Import { .. } => unreachable!("it was carried out before"),
     }

@@ -73,6 +73,7 @@ pub async fn devices(command: Option<DevicesCommand>, transport: Transport, outp
         Some(DevicesCommand::Revoke { device, others }) => {
             let params = DevicesRevokeParams { device_id: device.map(DeviceId), others };
             client.call::<DevicesRevoke>(&params).await?;
+            output.done("Signed out.");
         }
     }
     Ok(())
@@ -111,6 +112,7 @@ pub async fn invite(command: InviteCommand, transport: Transport, output: Output
         }
         InviteCommand::Revoke { invite } => {
             client.call::<InvitesRevoke>(&InvitesRevokeParams { invite_id: InviteId(invite) }).await?;
+            output.done("Revoked.");
         }
         InviteCommand::Accept { .. } => unreachable!("it was carried out before"),
     }
@@ -132,7 +134,7 @@ fn invite_link(server: &ServerUrl, code: &InviteCode) -> String {
 }
 
 /// The log-in is forgotten here, too, also where the server had signed it out already.
-pub async fn log_out(transport: Transport) -> anyhow::Result<()> {
+pub async fn log_out(transport: Transport, output: Output) -> anyhow::Result<()> {
     let login = Login::load()?;
     let (client, _events) = Client::open_by(&login.server, transport).await?;
     let params = ConnectParams { token: Some(login.token), resume: None };
@@ -143,7 +145,9 @@ pub async fn log_out(transport: Transport) -> anyhow::Result<()> {
         Err(ClientError::Refused(error)) if error.code == ErrorCode::TokenInvalid => {}
         Err(error) => return Err(error.into()),
     }
-    Ok(Login::forget()?)
+    Login::forget()?;
+    output.done("Logged out.");
+    Ok(())
 }
 
 /// With the old and the new password, on two lines of standard input or asked for.
@@ -152,6 +156,7 @@ pub async fn change_password(
     name: Option<Username>,
     from_stdin: bool,
     transport: Transport,
+    output: Output,
 ) -> anyhow::Result<()> {
     let (server, username) = match (server, name) {
         (server, Some(name)) => (server.unwrap_or_default().trusted().await?, name),
@@ -169,6 +174,7 @@ pub async fn change_password(
     let (client, _) = Client::open_by(&server, transport).await?;
     let params = PasswordChangeParams { username, password: old, new_password };
     client.call::<PasswordChange>(&params).await.context("the password was not changed")?;
+    output.done("The password is changed.");
     Ok(())
 }
 

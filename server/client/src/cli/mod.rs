@@ -259,10 +259,10 @@ async fn run_connected(command: Command, transport: Transport, output: Output) -
         Command::Devices { command } => device::devices(command, transport, output).await,
         Command::Conversation(command) => conversation::run(command, transport, output).await,
         Command::Discover { wait } => discover::run(Duration::from_secs(wait), output).await,
-        Command::Logout => device::log_out(transport).await,
+        Command::Logout => device::log_out(transport, output).await,
         Command::Update(command) => update::run(command, output).await,
         Command::Passwd { server, password_stdin, name } => {
-            device::change_password(server, name, password_stdin, transport).await
+            device::change_password(server, name, password_stdin, transport, output).await
         }
         other => chat::run(other, transport, output).await,
     }

@@ -22,7 +22,10 @@ pub enum ProvisionCommand {
 
 pub fn run(command: &ProvisionCommand, output: Output) -> anyhow::Result<()> {
     let ProvisionCommand::Check { file: path } = command else {
-        output::print(file::SCHEMA.as_bytes());
+        match output {
+            Output::Text => output::print(file::SCHEMA.as_bytes()),
+            Output::Json => output.done_with("", &serde_json::from_str::<serde_json::Value>(file::SCHEMA)?),
+        }
         return Ok(());
     };
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;

@@ -38,6 +38,7 @@ pub fn run(command: &TrustCommand, output: Output) -> anyhow::Result<()> {
         TrustCommand::List => known.all().for_each(|(address, fingerprint)| output.known(address, fingerprint)),
         TrustCommand::Forget { server } => {
             anyhow::ensure!(known.forget(server)?, "this device knows no {server}");
+            output.done("Forgotten.");
         }
     }
     Ok(())
