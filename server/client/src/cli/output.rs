@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use posthouse_client::discover::FoundBox;
 use posthouse_client::{ClientError, Login, ServerUrl};
-use posthouse_protocol::admin::{GroupEverybodyResult, Retention, SiteCertificate};
 use posthouse_protocol::claim::RecoverySheet;
 use posthouse_protocol::{
     Account, AccountWithPassword, Body, Conversation, ConversationsCreateResult, Device, Event, Fingerprint,
@@ -218,39 +217,6 @@ impl Output {
         }
     }
 
-    pub fn everybody(self, result: &GroupEverybodyResult) {
-        match self {
-            Self::Text => {
-                say(&format!("Everybody is in group #{}, {} of them anew.", result.conversation_id, result.added));
-            }
-            Self::Json => print_json(result),
-        }
-    }
-
-    pub fn retention(self, retention: Retention) {
-        match (self, retention.days) {
-            (Self::Text, Some(days)) => say(&format!("Messages are kept for {days} days.")),
-            (Self::Text, None) => say("Messages are kept for ever."),
-            (Self::Json, _) => print_json(&retention),
-        }
-    }
-
-    pub fn certificate(self, certificate: &SiteCertificate) {
-        if matches!(self, Self::Json) {
-            return print_json(certificate);
-        }
-        if let Some(fingerprint) = certificate.fingerprint {
-            say(&format!("Fingerprint of this box: {fingerprint}"));
-        }
-        match &certificate.own {
-            None => say("Certificates are signed by this box alone."),
-            Some(own) => {
-                let names = printable(&own.names.join(", "));
-                say(&format!("Own certificate for {names}, valid until {}.", local_time(own.not_after)));
-            }
-        }
-    }
-
     pub fn known(self, address: &str, fingerprint: Fingerprint) {
         match self {
             Self::Text => say(&format!("{}  {fingerprint}", printable(address))),
@@ -282,18 +248,6 @@ impl Output {
         match self {
             Self::Text => eprintln!("posthouse: connected again"),
             Self::Json => eprintln!("{}", json!({ "online": true })),
-        }
-    }
-
-    pub fn account(self, account: &Account, made_up_password: Option<&str>) {
-        match (self, made_up_password) {
-            (Self::Text, None) => say(&format!("Account {} made.", account.username)),
-            (Self::Text, Some(password)) => say(&format!("Account {} made. Password: {password}", account.username)),
-            (Self::Json, password) => {
-                let account_id = account.account_id;
-                say(&json!({ "account_id": account_id, "username": account.username, "password": password })
-                    .to_string());
-            }
         }
     }
 
@@ -390,11 +344,11 @@ impl Output {
     }
 }
 
-fn print_json<T: serde::Serialize>(value: &T) {
+pub fn print_json<T: serde::Serialize>(value: &T) {
     say(&serde_json::to_string(value).expect("wire types have string keys"));
 }
 
-fn say(line: &str) {
+pub fn say(line: &str) {
     print(format!("{line}\n").as_bytes());
 }
 
@@ -430,7 +384,7 @@ impl ReadBy {
 }
 
 /// In this machine's time zone.
-fn local_time(time: TimestampMs) -> String {
+pub fn local_time(time: TimestampMs) -> String {
     let time = i64::try_from(time.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     time.map_or_else(
         || "(no valid time)".to_owned(),

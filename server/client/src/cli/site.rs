@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Subcommand;
-use posthouse_protocol::admin::{CertificateInstallParams, Retention};
+use posthouse_protocol::admin::{CertificateInstallParams, Retention, SiteCertificate};
 use posthouse_protocol::limits;
 
-use super::output::Output;
+use super::output::{Output, local_time, print_json, say};
 use super::user::Socket;
+use crate::screen::printable;
 
 #[derive(Subcommand)]
 pub enum SiteCommand {
@@ -83,4 +84,30 @@ fn text(file: &Path) -> anyhow::Result<String> {
     let read = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let not_pem = || format!("{} is not PEM: openssl x509 -inform DER -in FILE turns it into that", file.display());
     String::from_utf8(read).ok().with_context(not_pem)
+}
+
+impl Output {
+    fn retention(self, retention: Retention) {
+        match (self, retention.days) {
+            (Self::Text, Some(days)) => say(&format!("Messages are kept for {days} days.")),
+            (Self::Text, None) => say("Messages are kept for ever."),
+            (Self::Json, _) => print_json(&retention),
+        }
+    }
+
+    fn certificate(self, certificate: &SiteCertificate) {
+        if matches!(self, Self::Json) {
+            return print_json(certificate);
+        }
+        if let Some(fingerprint) = certificate.fingerprint {
+            say(&format!("Fingerprint of this box: {fingerprint}"));
+        }
+        match &certificate.own {
+            None => say("Certificates are signed by this box alone."),
+            Some(own) => {
+                let names = printable(&own.names.join(", "));
+                say(&format!("Own certificate for {names}, valid until {}.", local_time(own.not_after)));
+            }
+        }
+    }
 }

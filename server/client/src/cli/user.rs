@@ -6,11 +6,12 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use posthouse_client::ClientError;
 use posthouse_client::admin::{Admin, SOCKET};
-use posthouse_protocol::admin::AccountAddParams;
-use posthouse_protocol::{ErrorCode, Username};
+use posthouse_protocol::admin::{AccountAddParams, GroupEverybodyResult};
+use posthouse_protocol::{Account, ErrorCode, Username};
+use serde_json::json;
 
 use super::account::Role;
-use super::output::Output;
+use super::output::{Output, print_json, say};
 use super::password;
 
 #[derive(Subcommand)]
@@ -113,6 +114,29 @@ fn make_up_password() -> String {
     getrandom::fill(&mut random).expect("the system has random numbers");
     let characters: Vec<char> = random.iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
     characters.chunks(4).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join("-")
+}
+
+impl Output {
+    fn account(self, account: &Account, made_up_password: Option<&str>) {
+        match (self, made_up_password) {
+            (Self::Text, None) => say(&format!("Account {} made.", account.username)),
+            (Self::Text, Some(password)) => say(&format!("Account {} made. Password: {password}", account.username)),
+            (Self::Json, password) => {
+                let account_id = account.account_id;
+                say(&json!({ "account_id": account_id, "username": account.username, "password": password })
+                    .to_string());
+            }
+        }
+    }
+
+    pub fn everybody(self, result: &GroupEverybodyResult) {
+        match self {
+            Self::Text => {
+                say(&format!("Everybody is in group #{}, {} of them anew.", result.conversation_id, result.added));
+            }
+            Self::Json => print_json(result),
+        }
+    }
 }
 
 #[cfg(test)]
