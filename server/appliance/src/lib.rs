@@ -10,9 +10,9 @@ mod summary;
 mod text;
 mod wishes;
 
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub mod boot_partition;
-#[cfg(unix)]
+#[cfg(target_os = "linux")]
 pub mod provision;
 
 pub use problem::Problem;
