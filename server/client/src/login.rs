@@ -115,7 +115,9 @@ pub(crate) fn file(name: &str) -> Result<PathBuf, LoginError> {
         return Ok(PathBuf::from(folder).join(name));
     }
     let strategy = etcetera::choose_base_strategy().map_err(|_| LoginError::NoFolder)?;
-    Ok(strategy.config_dir().join("posthouse").join(name))
+    // A device's token stays on the device: of the two folders that Windows has, that which does not roam with its user.
+    let folder = if cfg!(windows) { strategy.cache_dir() } else { strategy.config_dir() };
+    Ok(folder.join("posthouse").join(name))
 }
 
 #[cfg(unix)]
