@@ -130,7 +130,17 @@ pub async fn connect(transport: Transport) -> anyhow::Result<(Client, Events)> {
 
 /// What this device is called in the account's list of devices.
 pub fn device_name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host_name().unwrap_or_default();
     let name = format!("posthouse on {}", if host.trim().is_empty() { std::env::consts::OS } else { host.trim() });
     name.chars().take(limits::DEVICE_NAME_CHARS_MAX).collect()
+}
+
+#[cfg(unix)]
+fn host_name() -> Option<String> {
+    nix::unistd::gethostname().ok()?.into_string().ok()
+}
+
+#[cfg(not(unix))]
+fn host_name() -> Option<String> {
+    std::env::var("COMPUTERNAME").ok()
 }
