@@ -56,7 +56,7 @@ fn closeness_for(path: &str) -> Option<Closeness> {
     let names = is_in("image/packages/") && path.ends_with(".list")
         || is_in("image/initramfs/modules")
         || is_in("image/toolchain/packages/")
-        || path == "image/toolchain/container/packages";
+        || is_in("image/toolchain/container/") && path.ends_with("/packages");
     (drop_in || firmware || names).then_some(Closeness::EachRun)
 }
 
