@@ -60,7 +60,7 @@ struct Inner {
     registry: Registry,
     receipts: receipts::Gathered,
     writers: typing::Writers,
-    presences: presence::Changed,
+    presences: presence::Presences,
     passwords: Passwords,
     /// Set while the probe may log in.
     probe: std::sync::OnceLock<()>,
@@ -79,7 +79,7 @@ impl Router {
                 registry,
                 receipts: receipts::Gathered::default(),
                 writers: typing::Writers::default(),
-                presences: presence::Changed::default(),
+                presences: presence::Presences::default(),
                 passwords,
                 probe: std::sync::OnceLock::new(),
                 origins: AtomicU64::new(first),

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::call::{Caller, Read};
+use super::registry::Registry;
 use super::{Inner, Router, store_failed};
 use crate::store::{Snapshot, StoreError};
 
@@ -23,33 +24,69 @@ const GATHER: Duration = Duration::from_secs(2);
 /// Accounts in one flush: a crowd that comes back within a minute takes a hundredth of a core.
 const FLUSH_LEN_MAX: usize = 256;
 
-/// Whose presence may have changed since the last flush.
+/// What was told, and whose presence may have changed since.
 #[derive(Default)]
-pub(super) struct Changed {
-    accounts: Mutex<BTreeSet<AccountId>>,
+pub(super) struct Presences {
+    state: Mutex<State>,
     some: Notify,
 }
 
-impl Changed {
+#[derive(Default)]
+struct State {
+    /// Since the last flush.
+    changed: BTreeSet<AccountId>,
+    /// Those who are not offline, as it was told.
+    told: HashMap<AccountId, PresenceStatus>,
+    /// Of these somebody was answered otherwise meanwhile: how they are is told even where it is as it was told before.
+    answered: BTreeSet<AccountId>,
+}
+
+impl Presences {
     pub fn add(&self, account_id: AccountId) {
-        self.lock().insert(account_id);
+        self.lock().changed.insert(account_id);
         self.some.notify_one();
     }
 
-    /// Some of them; the others are left.
-    fn take(&self) -> Vec<AccountId> {
-        let mut accounts = self.lock();
-        let taken: Vec<AccountId> = accounts.iter().copied().take(FLUSH_LEN_MAX).collect();
-        accounts.retain(|account| taken.binary_search(account).is_err());
-        if !accounts.is_empty() {
-            self.some.notify_one();
-        }
-        taken
+    /// How it is with these accounts now, for somebody who is told from here on what changes.
+    fn answer(&self, registry: &Registry, accounts: &[AccountId]) -> Vec<PresenceNow> {
+        let mut state = self.lock();
+        let answer = registry.presences(accounts);
+        let is_told = |now: &&PresenceNow| state.told(now.account_id) == now.status;
+        let otherwise: Vec<AccountId> = answer.iter().filter(|now| !is_told(now)).map(|now| now.account_id).collect();
+        state.answered.extend(otherwise);
+        answer
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<AccountId>> {
-        // Every change under the lock leaves the set whole, so that a panic elsewhere does not matter.
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What is to be told of some of those who have changed; the others are left.
+    fn news(&self, registry: &Registry) -> Vec<PresenceNow> {
+        let mut state = self.lock();
+        let taken: Vec<AccountId> = state.changed.iter().copied().take(FLUSH_LEN_MAX).collect();
+        state.changed.retain(|account| taken.binary_search(account).is_err());
+        if !state.changed.is_empty() {
+            self.some.notify_one();
+        }
+        registry.presences(&taken).into_iter().filter(|now| state.note(*now)).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change under the lock leaves the state whole, so that a panic elsewhere does not matter.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn told(&self, account_id: AccountId) -> PresenceStatus {
+        self.told.get(&account_id).copied().unwrap_or(PresenceStatus::Offline)
+    }
+
+    /// Notes what is told of an account; whether that is anything new to anybody.
+    fn note(&mut self, now: PresenceNow) -> bool {
+        let was_answered = self.answered.remove(&now.account_id);
+        let before = match now.status {
+            PresenceStatus::Offline => self.told.remove(&now.account_id),
+            status => self.told.insert(now.account_id, status),
+        };
+        was_answered || before.unwrap_or(PresenceStatus::Offline) != now.status
     }
 }
 
@@ -63,7 +100,7 @@ impl Read for Presence {
             inner.presences.add(account_id);
         }
         let contacts = inner.read(move |snapshot| snapshot.contacts(account_id)).await?;
-        let mut accounts = inner.registry.presences(&contacts);
+        let mut accounts = inner.presences.answer(&inner.registry, &contacts);
         accounts.retain(|now| now.status != PresenceStatus::Offline);
         accounts.truncate(limits::PRESENCE_SHOWN_MAX);
         Ok(PresenceResult { accounts })
@@ -73,14 +110,11 @@ impl Read for Presence {
 impl Router {
     /// Tells what has changed, until the store ends.
     pub async fn tell_presence(self) {
-        // Those who are not offline, as it was told.
-        let mut told: HashMap<AccountId, PresenceStatus> = HashMap::new();
         loop {
             self.inner.presences.some.notified().await;
             tokio::time::sleep(GATHER).await;
-            let changed = self.inner.presences.take();
-            let news = self.inner.registry.presences(&changed).into_iter().filter(|now| note(&mut told, *now));
-            if let Err(error) = self.inner.tell_presences(news.collect()).await {
+            let news = self.inner.presences.news(&self.inner.registry);
+            if let Err(error) = self.inner.tell_presences(news).await {
                 // That the store has stopped is no failure.
                 if !matches!(error, StoreError::Stopped) {
                     store_failed(&error);
@@ -89,15 +123,6 @@ impl Router {
             }
         }
     }
-}
-
-/// Notes what is told of an account; whether that is anything new.
-fn note(told: &mut HashMap<AccountId, PresenceStatus>, now: PresenceNow) -> bool {
-    let before = match now.status {
-        PresenceStatus::Offline => told.remove(&now.account_id),
-        status => told.insert(now.account_id, status),
-    };
-    before.unwrap_or(PresenceStatus::Offline) != now.status
 }
 
 impl Inner {
@@ -119,24 +144,59 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use posthouse_protocol::DeviceId;
+
+    use super::super::outbox;
     use super::*;
+    use crate::store::Origin;
+
+    /// An account whose only session has said this.
+    fn present(registry: &Registry, number: u64, status: PresenceStatus) {
+        registry.add(AccountId(number), DeviceId(number), Origin(number), outbox().0);
+        registry.set_presence(Origin(number), status);
+    }
 
     #[test]
     fn what_was_told_already_is_not_told_again_and_who_is_gone_is_forgotten() {
         use PresenceStatus::{Away, Offline, Online};
-        let mut told = HashMap::new();
+        let mut state = State::default();
         let news = [Offline, Online, Online, Away, Offline, Offline];
-        let news = news.map(|status| note(&mut told, PresenceNow { account_id: AccountId(1), status }));
+        let news = news.map(|status| state.note(PresenceNow { account_id: AccountId(1), status }));
         assert_eq!(news, [false, true, false, true, true, false]);
-        assert!(told.is_empty());
+        assert!(state.told.is_empty());
+    }
+
+    #[test]
+    fn who_was_answered_that_somebody_is_away_is_told_of_the_return() {
+        let (registry, presences) = (Registry::new(0), Presences::default());
+        let tell = || presences.news(&registry).into_iter().map(|now| now.status).collect::<Vec<_>>();
+        let come = || {
+            present(&registry, 1, PresenceStatus::Online);
+            presences.add(AccountId(1));
+        };
+        let go = || presences.add(registry.remove(Origin(1)).expect("it was there"));
+        come();
+        assert_eq!(tell(), [PresenceStatus::Online]);
+        go();
+        come();
+        assert_eq!(tell(), [], "who is back within the time was never away");
+        go();
+        assert_eq!(presences.answer(&registry, &[AccountId(1)])[0].status, PresenceStatus::Offline);
+        come();
+        assert_eq!(tell(), [PresenceStatus::Online], "but for the one who was answered meanwhile");
+        presences.add(AccountId(1));
+        assert_eq!(tell(), []);
     }
 
     #[test]
     fn a_flush_takes_so_many_and_leaves_the_others() {
-        let changed = Changed::default();
-        (0..300).chain(0..300).for_each(|number| changed.add(AccountId(number)));
-        let (first, second) = (changed.take(), changed.take());
-        assert_eq!((first.len(), second.len()), (FLUSH_LEN_MAX, 300 - FLUSH_LEN_MAX));
-        assert!(first.iter().all(|account| !second.contains(account)) && changed.take().is_empty());
+        let (registry, presences) = (Registry::new(0), Presences::default());
+        for number in 0..300 {
+            present(&registry, number, PresenceStatus::Online);
+            presences.add(AccountId(number));
+        }
+        let [first, second, third] = [(); 3].map(|()| presences.news(&registry));
+        assert_eq!([first.len(), second.len(), third.len()], [FLUSH_LEN_MAX, 300 - FLUSH_LEN_MAX, 0]);
+        assert!(first.iter().all(|now| !second.contains(now)));
     }
 }
