@@ -91,23 +91,27 @@ mod tests {
     use super::super::record::Recipients;
     use super::*;
 
+    fn record(gseq: u64) -> Committed<Published> {
+        let published = Published { gseq, recipients: Recipients::Everybody, origin: None, frame: Bytes::new() };
+        Committed::after_commit(published)
+    }
+
+    /// An answer that counts itself.
+    fn answer(answered: &Arc<AtomicU32>) -> Reply {
+        let answered = Arc::clone(answered);
+        Box::new(move || {
+            answered.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
     #[tokio::test]
     async fn who_waits_is_answered_where_the_records_are_taken() {
         let answered = Arc::new(AtomicU32::new(0));
-        let answer = || -> Reply {
-            let answered = Arc::clone(&answered);
-            Box::new(move || {
-                answered.fetch_add(1, Ordering::Relaxed);
-            })
-        };
-        let record = |gseq| {
-            let published = Published { gseq, recipients: Recipients::Everybody, origin: None, frame: Bytes::new() };
-            Committed::after_commit(published)
-        };
         let (sender, groups) = mpsc::channel(2);
         let mut records = Records::new(groups);
         let send = |records| {
-            sender.try_send(Settled { answers: vec![answer(), answer()], records }).expect("there is room");
+            let answers = vec![answer(&answered), answer(&answered)];
+            sender.try_send(Settled { answers, records }).expect("there is room");
         };
         let mut taken = Vec::new();
         let mut take = async || {
@@ -123,5 +127,42 @@ mod tests {
         drop(sender);
         take().await;
         assert_eq!(taken, [(Some(1), 2), (Some(2), 4), (None, 4)], "in order, behind the answers of all that is there");
+    }
+
+    #[tokio::test]
+    async fn answers_wait_where_many_records_do() {
+        let answered = Arc::new(AtomicU32::new(0));
+        let (sender, groups) = mpsc::channel(2);
+        let mut records = Records::new(groups);
+        let many = (1..).map(record).take(TAKEN_LEN_MAX).collect();
+        for records in [many, vec![record(0)]] {
+            sender.try_send(Settled { answers: vec![answer(&answered)], records }).expect("there is room");
+        }
+        records.recv().await.expect("a record");
+        assert_eq!(answered.load(Ordering::Relaxed), 1, "the first group fills the room");
+        records.recv().await.expect("a record");
+        assert_eq!(answered.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn others_have_their_turn_within_a_long_group() {
+        let taken = Arc::new(AtomicU32::new(0));
+        let (sender, groups) = mpsc::channel(1);
+        let (mut records, counted) = (Records::new(groups), Arc::clone(&taken));
+        let long = (0..1000).map(record).collect();
+        sender.try_send(Settled { answers: Vec::new(), records: long }).expect("there is room");
+        let draining = tokio::spawn(async move {
+            while records.recv().await.is_some() {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let other = tokio::spawn({
+            let taken = Arc::clone(&taken);
+            async move { taken.load(Ordering::Relaxed) }
+        });
+        assert!(other.await.expect("its end") < 1000, "it waited for the whole group");
+        drop(sender);
+        draining.await.expect("its end");
+        assert_eq!(taken.load(Ordering::Relaxed), 1000);
     }
 }
