@@ -8,20 +8,20 @@ use tokio::task::JoinSet;
 
 use super::super::*;
 use super::link::{Link, SimulatedTransport};
-use super::{DEVICES, PAIRS};
+use super::{ACCOUNTS, DEVICES, PAIRS};
 use crate::admission::{Admission, Allowance};
 use crate::shutdown::{self, ShutdownSender};
 use crate::store::stepped::{Files, Random, Stepped};
 use crate::store::{AccountAdd, DeviceAdd, DirectOpen, GroupCreate, GroupSettings, Store};
 
-/// Three accounts with their devices, their conversations, and behind those a group of all, which is anna's. Who comes to it
+/// The accounts with their devices, their conversations, and behind those a group of the first three, which is anna's. Who comes to it
 /// sees what is said from then on, so that live events and a later sync say the same.
 pub fn founded() -> &'static (Files, Vec<ConversationId>) {
     static FOUNDED: OnceLock<(Files, Vec<ConversationId>)> = OnceLock::new();
     FOUNDED.get_or_init(|| {
         let mut conversations = Vec::new();
         let files = Stepped::files(async |store: Store| {
-            for name in ["anna", "ben", "carl"] {
+            for name in ACCOUNTS {
                 let add = AccountAdd::by_machine(Username::new(name).expect("a name"), String::new());
                 store.write(add).await.expect("stored").expect("not refused");
             }
@@ -71,6 +71,8 @@ impl Server {
         let mut tasks = JoinSet::new();
         tasks.spawn(router.clone().fan_out(published));
         tasks.spawn(router.clone().close_signed_out(signed_out));
+        tasks.spawn(router.clone().flush_receipts());
+        tasks.spawn(router.clone().tell_presence());
         let (shutdown, stopping) = shutdown::channel();
         Self { stepped, router, admission, tasks, _shutdown: shutdown, stopping }
     }

@@ -1,9 +1,11 @@
 //! What the seed decides: who writes what, what arrives, what breaks and when; and the rest that follows it.
 
-use posthouse_protocol::{AccountId, ConversationId};
+use posthouse_protocol::{AccountId, ConversationId, PresenceStatus};
 use serde_json::json;
 
 use super::super::*;
+use super::changes::Change;
+use super::counts::Counts;
 use super::device::Device;
 use super::link::Link;
 use super::server::{Server, founded};
@@ -22,7 +24,7 @@ pub struct World {
     forgotten: Vec<Link>,
     /// A device that reads nothing for the time being.
     asleep: Option<usize>,
-    pub crashes: u64,
+    pub counts: Counts,
 }
 
 /// Lets every task run until all of them wait for something that the simulator decides.
@@ -41,7 +43,7 @@ impl World {
             conversations,
             forgotten: Vec::new(),
             asleep: None,
-            crashes: 0,
+            counts: Counts::default(),
         }
     }
 
@@ -55,9 +57,11 @@ impl World {
 
     pub async fn step(&mut self) {
         let device = self.below(self.devices.len());
-        match self.below(100) {
-            0..30 => self.write(device),
+        match self.below(112) {
+            0..22 => self.write(device),
+            22..30 => self.change_message(device),
             30 if self.random.next().is_multiple_of(16) => self.flood(device).await,
+            31..35 => self.exchange_all(),
             30..55 => {
                 self.exchange(device);
             }
@@ -67,12 +71,18 @@ impl World {
             82..84 => self.server().stepped.apply(true).expect("applied"),
             84..89 => self.lose(device),
             89..92 => self.forgotten.drain(..).for_each(|link| link.cut()),
-            92..93 => self.asleep = Some(device),
+            92..93 => self.fall_asleep(device),
             93..94 => self.asleep = None,
             94..95 => self.begin_anew(device),
             95..97 => tokio::time::sleep(Duration::from_secs(20)).await,
             97..99 => self.fail_the_disk(),
-            _ => self.crash().await,
+            99 => self.crash().await,
+            100..105 => self.report(device),
+            105..107 => self.type_on(device),
+            107..109 => self.be(device),
+            // So long receipts are gathered, or presence.
+            109..111 => tokio::time::sleep(Duration::from_millis(600)).await,
+            _ => tokio::time::sleep(Duration::from_millis(2_100)).await,
         }
         settle().await;
     }
@@ -87,10 +97,63 @@ impl World {
         }
     }
 
+    /// Somebody edits, recalls or reacts to a message that the device shows, one of the last ones as a rule.
+    fn change_message(&mut self, device: usize) {
+        let (pick, emoji, add) = (self.below(64), self.below(2), self.random.coin());
+        let back = if pick < 48 { pick % 4 } else { pick };
+        let (kind, number) = (self.below(8), self.random.next() % 1_000_000);
+        let device = &mut self.devices[device];
+        let Some((place, known)) = device.view.messages().iter().rev().nth(back) else { return };
+        let (place, sender) = (*place, known.sender);
+        // The owner of the group recalls what others wrote, and the others try.
+        let may_recall = sender == device.account_id || place.0 == *self.conversations.last().expect("the group");
+        let change = match kind {
+            0..4 if sender == device.account_id => {
+                if !device.edits(place) {
+                    return;
+                }
+                Change::Edit(format!("{} edits {number}", device.name))
+            }
+            4 if may_recall => Change::Recall,
+            5 if sender != device.account_id => Change::Edit("what another one wrote".to_owned()),
+            _ => Change::React(device.emoji()[emoji], add),
+        };
+        device.change(place, change);
+    }
+
+    /// Somebody has read something, or a device has got it; now and then it says that of what is not there yet.
+    fn report(&mut self, device: usize) {
+        let Some(conversation) = self.conversation_of(device) else { return };
+        let (back, kind, beyond) = (self.below(4) as u64, self.below(4), self.below(4));
+        let device = &mut self.devices[device];
+        let to = device.last_of(conversation).saturating_sub(back);
+        let way = if kind == 0 { (0, to) } else { (to, 0) };
+        device.report(conversation, way, if beyond == 0 { 3 } else { 0 });
+    }
+
+    fn type_on(&mut self, device: usize) {
+        if let Some(conversation) = self.conversation_of(device) {
+            self.devices[device].type_on(conversation);
+        }
+    }
+
+    fn be(&mut self, device: usize) {
+        let statuses = [PresenceStatus::Online, PresenceStatus::Online, PresenceStatus::Away, PresenceStatus::Offline];
+        let status = statuses[self.below(4)];
+        self.devices[device].be(status);
+    }
+
+    /// One of those that a device is in.
+    fn conversation_of(&mut self, device: usize) -> Option<ConversationId> {
+        let conversations: Vec<_> = self.devices[device].conversations().into_iter().collect();
+        let number = self.below(conversations.len().max(1));
+        conversations.get(number).copied()
+    }
+
     /// The group's owner adds and removes the others and renames it; they leave.
     fn change_group(&mut self) {
         let group = self.conversations[PAIRS.len()];
-        let member = ["ben", "carl"][self.below(2)];
+        let member = ["ben", "carl", "dora"][self.below(3)];
         let (device, method, params) = match self.below(6) {
             0 | 1 => (self.below(2), "conversations.remove", json!({"conversation_id": group, "member": member})),
             2 | 3 => (self.below(2), "conversations.add", json!({"conversation_id": group, "members": [member]})),
@@ -98,9 +161,9 @@ impl World {
                 let title = format!("All {}", self.below(1_000));
                 (self.below(2), "conversations.update", json!({"conversation_id": group, "title": title}))
             }
-            _ => (2 + self.below(2), "conversations.leave", json!({"conversation_id": group})),
+            _ => (2 + self.below(3), "conversations.leave", json!({"conversation_id": group})),
         };
-        self.devices[device].change(method, &params);
+        self.devices[device].change_group(method, &params);
     }
 
     /// Somebody writes more than an outbox holds, while another device of the conversation reads nothing.
@@ -109,23 +172,32 @@ impl World {
         let members = [device, sleeper].map(|device| self.devices[device].account_id.0);
         let together =
             PAIRS.iter().position(|(one, other)| members.iter().all(|member| member == one || member == other));
+        let Some(together) = together else { return };
         for _ in 0..8 {
             self.exchange(sleeper);
             self.server().stepped.apply(false).expect("applied");
             settle().await;
         }
-        self.asleep = Some(sleeper);
+        self.fall_asleep(sleeper);
+        // All others of the conversation read little meanwhile.
+        self.devices.iter_mut().filter_map(|device| device.session.as_mut()).for_each(|session| session.is_slow = true);
         for _ in 0..limits::OUTBOX_LEN_MAX + 64 {
-            let conversation_id = self.conversations[together.expect("each two accounts have one")];
+            let conversation_id = self.conversations[together];
             self.devices[device].write(conversation_id, "flood".to_owned());
         }
         // A link takes eight answers at a time.
         for _ in 0..limits::OUTBOX_LEN_MAX / 4 {
             self.exchange(device);
+            self.devices[device].type_on(self.conversations[together]);
             settle().await;
             self.commit().await;
             self.server().stepped.apply(false).expect("applied");
         }
+    }
+
+    fn fall_asleep(&mut self, device: usize) {
+        self.asleep = Some(device);
+        self.devices[device].session.iter_mut().for_each(|session| session.is_slow = true);
     }
 
     fn connect(&mut self, device: usize) {
@@ -149,6 +221,12 @@ impl World {
         let arrived = link.deliver_down(down);
         arrived.iter().for_each(|down| self.devices[device].on_down(down));
         moved || !arrived.is_empty()
+    }
+
+    fn exchange_all(&mut self) {
+        for device in 0..self.devices.len() {
+            self.exchange(device);
+        }
     }
 
     fn lose(&mut self, device: usize) {
@@ -185,7 +263,7 @@ impl World {
                 self.exchange(device);
             }
         }
-        self.crashes += 1;
+        self.counts.note("crashes");
         let server = self.server.take().expect("it ran");
         let files = server.cut(&mut self.random).await;
         self.devices.iter_mut().for_each(|device| drop(device.lose()));
@@ -196,6 +274,7 @@ impl World {
     /// No more accidents: everybody comes back and catches up.
     pub async fn come_to_rest(&mut self) {
         self.asleep = None;
+        let mut is_quiet = false;
         self.server().stepped.fail_after(u32::MAX);
         for _ in 0..TURNS_MAX {
             self.forgotten.drain(..).for_each(|link| link.cut());
@@ -208,9 +287,20 @@ impl World {
             moved |= stepped.commit(64).expect("the disk is sound");
             stepped.apply(false).expect("applied");
             settle().await;
-            if !moved && self.devices.iter().all(Device::is_at_rest) {
+            if moved || !self.devices.iter().all(Device::is_at_rest) {
+                is_quiet = false;
+                continue;
+            }
+            let asked: Vec<bool> = self.devices.iter_mut().map(Device::catch_up_on_receipts).collect();
+            if asked.contains(&true) {
+                continue;
+            }
+            if is_quiet {
                 return;
             }
+            // What is gathered is told by then.
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            is_quiet = true;
         }
         panic!("a device never came to rest");
     }

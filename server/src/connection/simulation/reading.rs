@@ -1,0 +1,118 @@
+//! How far the members of conversations have come: what a device says of its owner, and what it was told of all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use posthouse_protocol::{AccountId, ConversationId, Mark, ReadState, Receipts};
+
+/// Up to which messages somebody has come: read, delivered.
+pub type Way = (u64, u64);
+
+/// What a device has said of a conversation: messages that it shows, and what it said at most.
+#[derive(Clone, Copy, Default)]
+pub struct Report {
+    pub shown: Way,
+    pub most: Way,
+}
+
+/// A `read_state`, and the last message that the device had then.
+pub type State = (ReadState, u64);
+
+/// See the module.
+#[derive(Default)]
+pub struct Reading {
+    pub said: BTreeMap<ConversationId, Report>,
+    /// By events and answers.
+    pub told: BTreeMap<(ConversationId, AccountId), Way>,
+    /// By events, which come in their order.
+    by_events: BTreeMap<(ConversationId, AccountId), Way>,
+    pub states: BTreeMap<ConversationId, State>,
+    /// What a connection has asked for, and said once more: who comes back asks again.
+    asked: BTreeSet<ConversationId>,
+    said_again: BTreeSet<ConversationId>,
+    /// Where it was refused.
+    pub refused: BTreeSet<ConversationId>,
+}
+
+pub fn furthest(one: Way, other: Way) -> Way {
+    (one.0.max(other.0), one.1.max(other.1))
+}
+
+fn way(mark: &Mark) -> Way {
+    let Mark { account_id, read, delivered } = mark;
+    assert!(read <= delivered, "{account_id} has read what has not reached it: {mark:?}");
+    (read.0, delivered.0)
+}
+
+impl Reading {
+    /// On a new connection nothing was asked for.
+    pub fn begin(&mut self) {
+        self.asked.clear();
+        self.said_again.clear();
+    }
+
+    /// What was told of a conversation is old: the account was out of it, or events may have been dropped.
+    pub fn distrust(&mut self, conversation: ConversationId) {
+        self.asked.remove(&conversation);
+    }
+
+    pub fn distrust_all(&mut self) {
+        self.asked.clear();
+    }
+
+    /// The owner has come so far; `most` lies behind the newest message, or is the same.
+    pub fn say(&mut self, conversation: ConversationId, shown: Way, most: Way) {
+        let report = self.said.entry(conversation).or_default();
+        (report.shown, report.most) = (furthest(report.shown, shown), furthest(report.most, most));
+    }
+
+    /// How far each member had come when it is asked for: the answer can't say less.
+    pub fn ask(&mut self, conversation: ConversationId) -> BTreeMap<AccountId, Way> {
+        self.asked.insert(conversation);
+        let told = self.told.iter().filter(|((id, _), _)| *id == conversation);
+        told.map(|((_, account), way)| (*account, *way)).collect()
+    }
+
+    /// Which of these conversations it has not asked for.
+    pub fn unasked(&self, conversations: &BTreeSet<ConversationId>) -> Vec<ConversationId> {
+        conversations.difference(&self.asked).copied().collect()
+    }
+
+    /// What the server has lost, or never got: to be said again, once a connection.
+    pub fn unheard(&mut self, me: AccountId, conversations: &BTreeSet<ConversationId>) -> Vec<(ConversationId, Way)> {
+        let mut again = Vec::new();
+        for (conversation, report) in &self.said {
+            let told = self.told.get(&(*conversation, me)).copied().unwrap_or_default();
+            let is_lost = furthest(told, report.shown) != told;
+            if is_lost && conversations.contains(conversation) && self.said_again.insert(*conversation) {
+                again.push((*conversation, report.shown));
+            }
+        }
+        again
+    }
+
+    pub fn on_answer(&mut self, at_least: &BTreeMap<AccountId, Way>, receipts: &Receipts) {
+        for mark in &receipts.marks {
+            let (now, before) = (way(mark), at_least.get(&mark.account_id).copied().unwrap_or_default());
+            assert_eq!(furthest(now, before), now, "{receipts:?} says less than was told before");
+            let told = self.told.entry((receipts.conversation_id, mark.account_id)).or_default();
+            *told = furthest(*told, now);
+        }
+    }
+
+    pub fn on_receipts(&mut self, receipts: &Receipts) {
+        for mark in &receipts.marks {
+            let (member, now) = ((receipts.conversation_id, mark.account_id), way(mark));
+            let before = self.by_events.insert(member, now).unwrap_or_default();
+            assert_eq!(furthest(now, before), now, "{receipts:?} goes back");
+            let told = self.told.entry(member).or_default();
+            *told = furthest(*told, now);
+        }
+    }
+
+    pub fn on_state(&mut self, state: ReadState, shown: u64) {
+        assert!(state.mentions <= state.unread, "{state:?}");
+        if let Some((before, _)) = self.states.insert(state.conversation_id, (state, shown)) {
+            assert!(before.read <= state.read, "{state:?} goes back behind {before:?}");
+        }
+    }
+}
