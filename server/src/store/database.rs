@@ -13,7 +13,7 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageError};
 use super::format::{MIN_READER, SCHEMA, SCHEMA_MIN};
 use super::tables::{META, Tables};
 use super::wal::{Log, Segment};
-use super::{StoreError, replay, reserved};
+use super::{StoreError, replay, reserved, seal};
 
 /// The database's name in the data folder.
 pub const FILE_NAME: &str = "posthouse.redb";
@@ -58,7 +58,9 @@ pub(super) fn open(folder: &Path) -> Result<Opened, StoreError> {
     let replay = replay::read(folder, epoch, applied)?;
     // Both have proved sound.
     reserve.settle().map_err(|reason| folder_error(folder, reason))?;
-    let log = replay.apply(&database)?;
+    let mut log = replay.apply(&database)?;
+    let epoch = seal::renew(folder, &database, epoch)?;
+    log.go_on_under(epoch);
     Ok(Opened { database, log, epoch })
 }
 
@@ -112,7 +114,7 @@ pub(super) fn check_versions(database: &Database, path: &Path) -> Result<(Epoch,
 }
 
 /// Below 2^53, as every number of the protocol.
-fn random_epoch() -> u64 {
+pub(super) fn random_epoch() -> u64 {
     (getrandom::u64().expect("the kernel has random numbers once user space runs") >> 11).max(1)
 }
 

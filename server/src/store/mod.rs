@@ -30,6 +30,7 @@ mod replay;
 mod reserved;
 mod retention;
 mod rows;
+mod seal;
 mod settled;
 mod snapshot;
 mod state;

@@ -9,7 +9,8 @@ use super::record::Audience;
 use super::rows::{RowKey, RowTable};
 
 /// `schema`, `min_reader`, `epoch`; `applied`: the last frame of the log that is in here; `floor`: the last
-/// record that is no longer kept; `served_ms`: for how long servers ran on this database, in all.
+/// record that is no longer kept; `served_ms`: for how long servers ran on this database, in all; `seal`, `sealed`: see
+/// [`super::seal`].
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 /// (table, key) → value; see [`RowTable`].
 pub(super) const ROWS: TableDefinition<(u8, &[u8]), &[u8]> = TableDefinition::new("rows");

@@ -30,6 +30,7 @@ mod privacy;
 mod receipts;
 mod recover_owner;
 mod release;
+mod restored;
 mod service_manager;
 mod shutdown;
 mod slow_consumer;

@@ -102,6 +102,11 @@ impl<S: Storage> Log<S> {
         self.release(self.next_number - 1);
     }
 
+    /// Frames are another database's from here on. What was read of this one must be durable in the database.
+    pub fn go_on_under(&mut self, epoch: Epoch) {
+        self.epoch = epoch;
+    }
+
     /// Frames up to `number` are durable in the database: their space may be used again.
     pub fn release(&mut self, number: u64) {
         for part in &mut self.segments {
