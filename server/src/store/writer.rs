@@ -167,11 +167,15 @@ impl<S: Storage> Writer<S> {
     /// The sync. Where the log is full, waits until the database has made room: acknowledgements pause.
     fn append(&mut self, payload: &[u8], entries: Vec<Entry>) -> Result<(), StoreError> {
         while !self.log.has_room(payload.len()) {
-            // Before it is asked for: a checkpoint that ends meanwhile is then one beyond.
+            // A checkpoint may have ended since the group began. Where it had everything, none would ever go beyond it.
             let (durable, _) = self.handoff.position();
-            self.handoff.ask_for_checkpoint();
-            let durable = self.handoff.wait_durable_beyond(durable)?;
             self.log.release(durable);
+            if self.log.has_room(payload.len()) {
+                break;
+            }
+            // Behind that look: a checkpoint that ends meanwhile is then one beyond.
+            self.handoff.ask_for_checkpoint();
+            self.handoff.wait_durable_beyond(durable)?;
         }
         let segment = self.log.current_segment();
         let number = self.log.append(payload)?;
@@ -186,4 +190,34 @@ impl<S: Storage> Writer<S> {
 fn now() -> TimestampMs {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     TimestampMs(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use redb::Builder;
+
+    use super::super::crash_tests::{DATABASE, Disk, new_files};
+    use super::super::database::check_versions;
+    use super::super::replay::Replay;
+    use super::super::{Assembled, Store};
+
+    #[test]
+    fn a_full_log_whose_frames_became_durable_meanwhile_is_not_waited_for() {
+        let (disk, name) = (Disk::with(new_files()), std::path::Path::new("full"));
+        let database = Builder::new().create_with_backend(disk.file(DATABASE)).expect("opens");
+        let (epoch, applied) = check_versions(&database, name).expect("sound");
+        let replay = Replay::new(name, disk.segments(), epoch, applied).expect("sound");
+        let log = replay.apply(&database).expect("replayed");
+        let Assembled { mut writer, .. } = Store::assemble(database, log, epoch).expect("assembled");
+        while writer.log.has_room(1) {
+            writer.append(b"x", Vec::new()).expect("appended");
+        }
+        // A checkpoint between the beginning of a group and the moment when it is appended.
+        writer.handoff.applied(writer.log.last_number(), true);
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || done.send(writer.append(b"x", Vec::new())));
+        is_done.recv_timeout(Duration::from_secs(5)).expect("no checkpoint can make more room").expect("appended");
+    }
 }
