@@ -21,7 +21,7 @@ use super::wal::{BLOCK_LEN, SEGMENTS, Storage};
 use super::{AccountAdd, DirectOpen, MessageAppend, Origin, Store, StoreParts};
 
 /// Some forty groups fit both segments: the log is recycled many times.
-const SEGMENT_BLOCKS: usize = 20;
+pub(super) const SEGMENT_BLOCKS: usize = 20;
 /// What a disk writes whole or not at all.
 const SECTOR_LEN: usize = 512;
 /// Messages that are sent.
@@ -57,7 +57,7 @@ impl Disk {
         self.0.lock().expect("no test panics while it holds it")
     }
 
-    fn do_event(&self, event: Event) {
+    pub(super) fn do_event(&self, event: Event) {
         let mut disk = self.lock();
         apply(&mut disk.0, &event);
         disk.1.push(event);
@@ -270,7 +270,7 @@ fn record_a_busy_hour(disk: &Disk) {
     });
 }
 
-async fn make_conversation(store: &Store) -> (ConversationId, Account) {
+pub(super) async fn make_conversation(store: &Store) -> (ConversationId, Account) {
     let mut accounts = Vec::new();
     for name in ["anna", "ben"] {
         let username = Username::new(name).expect("a name");
@@ -305,7 +305,7 @@ async fn send(
 }
 
 /// Opens a disk as a restart does, and reads all messages that it has.
-fn recover(files: Files) -> Result<Vec<Message>, String> {
+pub(super) fn recover(files: Files) -> Result<Vec<Message>, String> {
     let disk = Disk::with(files);
     let name = Path::new("simulated");
     let database = Builder::new()
@@ -330,7 +330,7 @@ fn messages(database: &Database) -> Result<Vec<Message>, redb::Error> {
 }
 
 /// Every acknowledged message once, and no hole in the order.
-fn check(found: &[Message], events: &[Event]) -> Result<(), String> {
+pub(super) fn check(found: &[Message], events: &[Event]) -> Result<(), String> {
     let mut by_id = BTreeMap::new();
     for (number, message) in found.iter().enumerate() {
         if message.seq.0 != number as u64 + 1 || message.message_id.0 != (TOLD + number) as u64 + 1 {

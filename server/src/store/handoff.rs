@@ -184,6 +184,12 @@ impl Handoff {
         state.work(Instant::now())
     }
 
+    /// Whether one was asked for that the applier has not begun.
+    #[cfg(test)]
+    pub fn waits_for_checkpoint(&self) -> bool {
+        self.lock().checkpoint_wanted
+    }
+
     /// The applier: readers of the database see everything up to this frame; `durable` where it would
     /// survive without the log.
     pub fn applied(&self, number: u64, durable: bool) {

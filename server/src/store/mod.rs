@@ -72,6 +72,8 @@ mod crash_tests;
 #[cfg(test)]
 mod edits_tests;
 #[cfg(test)]
+mod failing_tests;
+#[cfg(test)]
 mod fuzz;
 #[cfg(test)]
 mod model_groups;

@@ -37,11 +37,12 @@ pub(super) fn start<S: Storage + 'static>(
     spawn("store-writer", move || {
         scheduling::enter_realtime();
         let result = writer.run(jobs);
-        handoff.stop();
-        // The end is the applier's to tell, unless there is a failure to tell first.
-        if result.is_err() {
+        // The end is the applier's to tell, and its own failure, by which this one was stopped. Any other is told before the
+        // applier can come to a good end.
+        if !matches!(result, Ok(()) | Err(StoreError::Stopped)) {
             tell(&ended, result);
         }
+        handoff.stop();
     });
     receiver
 }

@@ -1,12 +1,13 @@
 //! What says *sent* survives a kill at any moment; what does not may or may not be there, once.
 
 use std::collections::{HashMap, HashSet};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use posthouse_client::{ClientError, new_client_msg_id};
 use posthouse_e2e::random::Random;
-use posthouse_e2e::wait::until;
+use posthouse_e2e::wait::{until, within};
 use posthouse_e2e::{Device, Site};
 use posthouse_protocol::{ClientMsgId, ConversationId, Message, SendResult};
 
@@ -144,4 +145,49 @@ fn assert_holds(history: &[Message], conversation: ConversationId, sent: &HashMa
     for try_ in sent.values().filter(|try_| try_.conversation == conversation && try_.result.is_some()) {
         assert!(kept.contains(&try_.id), "{:?} was acknowledged and is lost", try_.id);
     }
+}
+
+/// As [`Site::command`], by a shell that has the kernel refuse every write that lies further than 8 MiB into a file.
+fn with_short_files(site: &Site) -> Command {
+    let server = site.command();
+    let mut command = Command::new("sh");
+    // In blocks of 512 bytes.
+    command.args(["-c", r#"trap "" XFSZ && ulimit -f 16384 && exec "$0" "$@""#]);
+    command.arg(server.get_program()).args(server.get_args()).args(["--requests-per-s", "100000"]);
+    for variable in server.get_envs().filter_map(|(name, value)| value.is_none().then_some(name)) {
+        command.env_remove(variable);
+    }
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_cannot_write_its_log_ends_and_has_what_it_acknowledged() {
+    let (site, server) = Site::with_accounts(&["anna"]);
+    tokio::task::spawn_blocking(move || server.stop()).await.expect("the end");
+    let server = posthouse_e2e::Server::start(with_short_files(&site), site.admin_socket()).expect("it starts");
+    let anna = Device::log_in(&server.url(), "anna").await;
+    let notes = anna.direct("anna").await;
+    let mut acknowledged = Vec::new();
+    for number in 0.. {
+        let text = format!("{number} {}", "x".repeat(16_000));
+        let params = posthouse_protocol::SendParams::text(notes, new_client_msg_id(), text.clone());
+        match within("answer or end", anna.client.call::<posthouse_protocol::Send>(&params)).await {
+            Ok(result) => acknowledged.push((result.message_id, text)),
+            Err(ClientError::Disconnected(_) | ClientError::Refused(_)) => break,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    let ended = tokio::task::spawn_blocking(move || server.ended()).await.expect("the end");
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+    assert!(ended.log.contains("the log could not be written: File too large"), "{}", ended.log);
+    assert!(acknowledged.len() > 100, "it served before: {}", acknowledged.len());
+
+    let server = site.start();
+    let anna = Device::connect(&server.url(), anna.token).await;
+    let history = anna.history(notes).await;
+    let kept: Vec<_> =
+        history.iter().map(|message| (message.message_id, message.text().expect("a text").to_owned())).collect();
+    assert!(kept.len() <= acknowledged.len() + 1, "{} of {}", kept.len(), acknowledged.len());
+    assert!(kept.starts_with(&acknowledged), "{} of {}", kept.len(), acknowledged.len());
+    server.assert_undisturbed();
 }
