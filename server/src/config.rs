@@ -58,6 +58,12 @@ struct Arguments {
           value_parser = clap::value_parser!(u32).range(1..))]
     requests_per_s: u32,
 
+    /// Memory for pages of the database, in MiB, 8 to 1024. The default leaves a Pi with 2 GB its room; more spares a box with a
+    /// long history reads of its card
+    #[arg(long, value_name = "MIB", default_value_t = store::CACHE_MIB,
+          value_parser = clap::value_parser!(u32).range(8..=1024))]
+    cache_mib: u32,
+
     /// Folder in which the box's updater takes bundles and requests from this server
     #[arg(long, value_name = "DIR")]
     update_inbox: Option<PathBuf>,
@@ -107,6 +113,8 @@ pub struct Config {
     pub connections_max: Option<u32>,
     /// Requests that an account may make in a second, in the long run.
     pub requests_per_s: u32,
+    /// Memory for pages of the database, in MiB.
+    pub cache_mib: u32,
     /// The folder in which the box's updater takes requests, if there is one.
     pub update_inbox: Option<PathBuf>,
     /// The file with what the box's updater says of itself, if there is one.
@@ -154,7 +162,7 @@ impl Config {
             listen_tls.is_none() || ca_socket.is_some(),
             "--listen-tls needs a certificate authority: name its socket with --ca-socket"
         );
-        let Arguments { connections_max, requests_per_s, discovery, demo, .. } = arguments;
+        let Arguments { connections_max, requests_per_s, cache_mib, discovery, demo, .. } = arguments;
         let Arguments { update_inbox, update_status, probe_secret, .. } = arguments;
         Ok(Self {
             data_dir,
@@ -167,6 +175,7 @@ impl Config {
             rescue_file,
             connections_max,
             requests_per_s,
+            cache_mib,
             update_inbox,
             update_status,
             probe_secret,
@@ -194,4 +203,25 @@ fn default_data_dir() -> anyhow::Result<PathBuf> {
     let strategy = etcetera::choose_base_strategy()
         .map_err(|_| anyhow::anyhow!("this user has no home folder: say where to keep data with --data-dir"))?;
     Ok(strategy.data_dir().join("posthouse"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_for_pages_is_as_asked_for_within_its_bounds_and_64_mib_otherwise() {
+        let read = |more: &[&str]| {
+            let line = ["posthoused", "--data-dir", "x"].iter().chain(more).copied();
+            let arguments = Arguments::try_parse_from(line).map_err(|error| error.to_string())?;
+            Ok(Config::from_arguments(arguments).expect("a folder is named").cache_mib)
+        };
+        assert_eq!(read(&[]), Ok(64));
+        assert_eq!([read(&["--cache-mib", "8"]), read(&["--cache-mib", "1024"])], [Ok(8), Ok(1024)]);
+        for bad in ["7", "1025", "64M", ""] {
+            let refused: String = read(&["--cache-mib", bad]).expect_err(bad);
+            assert!(refused.contains("--cache-mib"), "{bad}: {refused}");
+        }
+        assert!(read(&["--cache-mib", "7"]).expect_err("too little").contains("8..=1024"));
+    }
 }

@@ -49,7 +49,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         return apologise(&config, reason, false).await;
     }
     logging::name_database(config.data_dir.join(FILE_NAME));
-    match Store::open(&config.data_dir) {
+    match Store::open_with_cache(&config.data_dir, config.cache_mib) {
         Ok(parts) => chat(&config, parts).await,
         // A box has nobody to read its log. What passes by itself (a card that did not answer) is found out by a new start.
         Err(refusal) if config.rescue_file.is_some() => {

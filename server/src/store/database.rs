@@ -18,8 +18,8 @@ use super::{StoreError, replay, reserved, seal};
 /// The database's name in the data folder.
 pub const FILE_NAME: &str = "posthouse.redb";
 
-/// Memory for pages: redb's own default of 1 GiB would starve a Pi with 2 GB.
-const CACHE_LEN: usize = 64 * 1024 * 1024;
+/// Memory for pages, in MiB, where nothing else is asked for: redb's own default of 1 GiB would starve a Pi with 2 GB.
+pub const CACHE_MIB: u32 = 64;
 
 /// Files up to this size have every checksum verified when they are opened: two seconds of reading
 /// from a slow card. A larger one is verified after a crash only, as redb does by itself.
@@ -32,8 +32,8 @@ pub(super) struct Opened {
     pub epoch: Epoch,
 }
 
-/// Opens the store in `folder`, or makes one where there is none.
-pub(super) fn open(folder: &Path) -> Result<Opened, StoreError> {
+/// Opens the store in `folder`, or makes one where there is none. Pages take `cache_mib` of memory at most.
+pub(super) fn open(folder: &Path, cache_mib: u32) -> Result<Opened, StoreError> {
     // What people write to each other is nobody else's to read on this machine.
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|reason| folder_error(folder, reason))?;
     let path = folder.join(FILE_NAME);
@@ -50,7 +50,7 @@ pub(super) fn open(folder: &Path) -> Result<Opened, StoreError> {
     }
     let (reserved, reserve) = reserved::reserve(file).map_err(|error| open_error(&path, error))?;
     let database = Builder::new()
-        .set_cache_size(CACHE_LEN)
+        .set_cache_size(usize::try_from(cache_mib).unwrap_or(usize::MAX).saturating_mul(1024 * 1024))
         .set_check_integrity_on_open(length <= CHECK_LEN_MAX)
         .create_with_backend(reserved)
         .map_err(|error| open_error(&path, error))?;

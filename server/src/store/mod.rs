@@ -58,7 +58,7 @@ pub use command::{
     PreferencesSet, ProbeAdmit, Refusal, RetentionSet, Revoked, Step, Write,
 };
 pub use committed::Committed;
-pub use database::FILE_NAME;
+pub use database::{CACHE_MIB, FILE_NAME};
 pub use device_index::{DeviceIndex, FoundDevice, SignedOut, TokenHash};
 pub use format::{MIN_READER, SCHEMA};
 pub use record::{Origin, Published, Recipients, cursor, gseq};
@@ -231,7 +231,7 @@ pub struct Store {
     floor: Arc<AtomicU64>,
 }
 
-/// What [`Store::open`] gives beside the handle.
+/// What [`Store::open_with_cache`] gives beside the handle.
 pub struct StoreParts {
     /// The handle.
     pub store: Store,
@@ -255,15 +255,21 @@ struct Assembled<S: wal::Storage> {
 }
 
 impl Store {
-    /// Opens the database in `folder`, or makes one where there is none, and starts the writer. To be called within the runtime
-    /// that serves the network.
+    /// As a server without options does.
+    #[cfg(test)]
+    pub fn open(folder: &std::path::Path) -> Result<StoreParts, StoreError> {
+        Self::open_with_cache(folder, CACHE_MIB)
+    }
+
+    /// Opens the database in `folder`, or makes one where there is none, and starts the writer. Pages take `cache_mib` of memory
+    /// at most. To be called within the runtime that serves the network.
     ///
     /// # Errors
     /// Any [`StoreError`] but `Stopped`. A file that can't be read is never changed.
-    pub fn open(folder: &std::path::Path) -> Result<StoreParts, StoreError> {
+    pub fn open_with_cache(folder: &std::path::Path, cache_mib: u32) -> Result<StoreParts, StoreError> {
         let (data_dir, network) = (folder.to_owned(), Handle::current());
         let opened = panics::guarded("store-opening", move || {
-            let Opened { database, log, epoch } = database::open(&data_dir)?;
+            let Opened { database, log, epoch } = database::open(&data_dir, cache_mib)?;
             Self::start(database, log, epoch, &network)
         });
         opened.unwrap_or_else(|reason| Err(StoreError::Panicked { path: folder.join(FILE_NAME), reason }))

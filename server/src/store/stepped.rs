@@ -95,7 +95,7 @@ impl Stepped {
     /// Opens a disk as a start of the server does. What is published and who is signed out comes by the receivers.
     ///
     /// # Errors
-    /// As [`Store::open`].
+    /// As [`Store::open_with_cache`].
     pub fn open(files: Files) -> Result<(Self, Outcomes), StoreError> {
         let (disk, name) = (Disk::with(files.clone()), Path::new("simulated"));
         let fuse = Arc::new(AtomicU32::new(u32::MAX));
