@@ -168,7 +168,11 @@ impl Inner {
             visitor.login_failed(username, Instant::now());
             return Err(ErrorBody::new(ErrorCode::LoginFailed, "user name and password don't match"));
         };
-        if account.status == AccountStatus::Active { Ok(account) } else { Err(refused(Refusal::AccountDisabled)) }
+        if account.status.value() == AccountStatus::Active {
+            Ok(account)
+        } else {
+            Err(refused(Refusal::AccountDisabled))
+        }
     }
 }
 

@@ -30,14 +30,14 @@ pub(super) fn apply(tables: &mut Tables<'_>, batch: &Batch) -> Result<(), redb::
             Entry::Row(row) if row.key.message().is_some_and(|message| message <= floor) => {}
             // In the order of the entries: it comes behind its record, and the last one counts.
             Entry::Rewrite(rewrite) => tables.store(rewrite.gseq, rewrite.audience, &rewrite.frame)?,
-            Entry::Row(row) if row.key.table == RowTable::Mark => {
+            Entry::Row(row) if row.key.table == RowTable::Mark as u8 => {
                 advance(tables, &row.key, MarkRow::from_bytes(&row.value).map_err(corrupted)?)?;
             }
             Entry::Row(row) => {
-                tables.rows.insert((row.key.table as u8, &*row.key.key), &*row.value)?;
+                tables.rows.insert((row.key.table, &*row.key.key), &*row.value)?;
             }
             Entry::RowRemoved(key) => {
-                tables.rows.remove((key.table as u8, &*key.key))?;
+                tables.rows.remove((key.table, &*key.key))?;
             }
         }
     }
@@ -80,7 +80,7 @@ fn insert_indexes(tables: &mut Tables<'_>, records: &mut [&Record]) -> Result<()
 
 /// Moves a mark on, never back.
 fn advance(tables: &mut Tables<'_>, key: &RowKey, to: MarkRow) -> Result<(), redb::Error> {
-    let key = (key.table as u8, &*key.key);
+    let key = (key.table, &*key.key);
     let stored =
         tables.rows.get(key)?.map(|value| MarkRow::from_bytes(value.value())).transpose().map_err(corrupted)?;
     let furthest = to.furthest(stored.unwrap_or_default());

@@ -4,7 +4,7 @@ use bytes::{Buf, BufMut, Bytes};
 use posthouse_protocol::{AccountId, ClientMsgId, TimestampMs};
 
 use super::record::{Audience, Entry, Malformed, Place, Record, Rewrite, SentName};
-use super::rows::{Row, RowKey, RowTable};
+use super::rows::{Row, RowKey};
 
 const RECORD: u8 = 1;
 const ROW: u8 = 2;
@@ -65,7 +65,7 @@ fn put_audience(payload: &mut Vec<u8>, audience: Audience) {
 }
 
 fn put_key(payload: &mut Vec<u8>, key: &RowKey) {
-    payload.put_u8(key.table as u8);
+    payload.put_u8(key.table);
     put_bytes(payload, &key.key);
 }
 
@@ -138,7 +138,7 @@ fn take_audience(body: &mut Bytes) -> Option<Audience> {
 }
 
 fn take_key(body: &mut Bytes) -> Option<RowKey> {
-    let table = RowTable::from_number(body.try_get_u8().ok()?)?;
+    let table = body.try_get_u8().ok()?;
     Some(RowKey { table, key: take_bytes(body)? })
 }
 
@@ -175,7 +175,8 @@ mod tests {
         );
         let rewrite = (any::<u64>(), audience(), bytes())
             .prop_map(|(gseq, audience, frame)| Entry::Rewrite(Rewrite { gseq, audience, frame }));
-        let key = || bytes().prop_map(|key| RowKey { table: RowTable::Device, key });
+        // Of later versions, too.
+        let key = || (any::<u8>(), bytes()).prop_map(|(table, key)| RowKey { table, key });
         let row = (key(), bytes()).prop_map(|(key, value)| Entry::Row(Row { key, value }));
         let removed = key().prop_map(Entry::RowRemoved);
         proptest::collection::vec(prop_oneof![record, rewrite, row, removed], 0..8)

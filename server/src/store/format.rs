@@ -38,7 +38,7 @@ pub(super) const RAISES: &[Raise] = &[Raise { to: SCHEMA, run: mark }];
 #[cfg(any(feature = "next-schema", test))]
 pub(super) fn mark(tables: &mut Tables<'_>) -> Result<(), redb::Error> {
     let key = super::rows::RowKey::new(super::rows::RowTable::Setting, *b"next-schema");
-    tables.rows.insert((key.table as u8, &*key.key), b"{}".as_slice())?;
+    tables.rows.insert((key.table, &*key.key), b"{}".as_slice())?;
     Ok(())
 }
 
@@ -159,7 +159,7 @@ mod tests {
         assert!(refused.contains("needs a newer posthoused"), "{refused}");
         let found = edit(folder.path(), |tables| {
             let marked = RowKey::new(RowTable::Setting, *b"next-schema");
-            let marked = tables.rows.get((marked.table as u8, &*marked.key)).expect("read").is_some();
+            let marked = tables.rows.get((marked.table, &*marked.key)).expect("read").is_some();
             (marked, tables.rows.get((RowTable::Username as u8, b"carl".as_slice())).expect("read").is_some())
         });
         assert_eq!(found, (true, true), "nothing is lost");
@@ -187,12 +187,13 @@ mod tests {
         let StoreParts { store, ended, .. } = Store::open(folder.path()).expect("opens");
         write_something(&store, "anna").await;
         stop(store, ended).await;
-        // A later release: a field in a row, a row of a name that nobody knows, a table.
+        // A later release: a field in a row, another role, a row of a name that nobody knows, a table.
         let key = RowKey::account(AccountId(1));
         edit(folder.path(), |tables| {
-            let stored = tables.rows.get((key.table as u8, &*key.key)).expect("read").expect("there").value().to_vec();
-            let with_field = String::from_utf8(stored).expect("text").replacen('{', "{\"shoe_size\":38,", 1);
-            tables.rows.insert((key.table as u8, &*key.key), with_field.as_bytes()).expect("written");
+            let stored = tables.rows.get((key.table, &*key.key)).expect("read").expect("there").value().to_vec();
+            let stored = String::from_utf8(stored).expect("text").replacen("\"owner\"", "\"auditor\"", 1);
+            let with_field = stored.replacen('{', "{\"shoe_size\":38,", 1);
+            tables.rows.insert((key.table, &*key.key), with_field.as_bytes()).expect("written");
             mark(tables).expect("written");
         });
         let later: TableDefinition<'_, u64, u64> = TableDefinition::new("later");
@@ -208,10 +209,11 @@ mod tests {
         store.write(rename).await.expect("stored").expect("not refused");
         stop(store, ended).await;
         let row = edit(folder.path(), |tables| {
-            tables.rows.get((key.table as u8, &*key.key)).expect("read").expect("there").value().to_vec()
+            tables.rows.get((key.table, &*key.key)).expect("read").expect("there").value().to_vec()
         });
         let row: serde_json::Value = serde_json::from_slice(&row).expect("JSON");
-        assert_eq!((&row["shoe_size"], &row["display_name"]), (&38.into(), &"Anna B.".into()));
+        assert_eq!((&row["shoe_size"], &row["role"]), (&38.into(), &"auditor".into()));
+        assert_eq!(row["display_name"], "Anna B.");
         let database = Builder::new().open(folder.path().join(FILE_NAME)).expect("opens");
         let txn = database.begin_read().expect("a snapshot");
         assert_eq!(txn.open_table(later).expect("it is there").get(1).expect("read").expect("there").value(), 2);

@@ -295,7 +295,7 @@ mod tests {
         let handoff = Handoff::new(0);
         let work = || handoff.lock().work(Instant::now());
         let entry = || {
-            let key = RowKey { table: RowTable::Account, key: bytes::Bytes::new() };
+            let key = RowKey::new(RowTable::Account, Vec::new());
             vec![Entry::RowRemoved(key)]
         };
         handoff.push(1, entry()).expect("taken");

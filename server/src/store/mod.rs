@@ -12,6 +12,7 @@
 mod applier;
 mod apply;
 mod authority;
+mod choice;
 mod codec;
 mod command;
 mod committed;

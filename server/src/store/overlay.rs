@@ -104,7 +104,7 @@ impl Overlay {
         if let Some(found) = self.rows.find(key) {
             return Ok(found.clone());
         }
-        let stored = self.reader()?.rows.get((key.table as u8, &*key.key)).map_err(StoreError::database)?;
+        let stored = self.reader()?.rows.get((key.table, &*key.key)).map_err(StoreError::database)?;
         Ok(stored.map(|stored| Bytes::copy_from_slice(stored.value())))
     }
 

@@ -95,3 +95,34 @@ fn open_segment(folder: &Path, path: PathBuf) -> Result<Segment, StoreError> {
 fn paths(folder: &Path) -> [PathBuf; SEGMENTS] {
     SEGMENT_NAMES.map(|name| folder.join(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use redb::ReadableDatabase;
+
+    use super::super::codec::encode;
+    use super::super::database::{self, CACHE_MIB, Opened};
+    use super::super::record::Entry;
+    use super::super::rows::{Row, RowKey};
+    use super::super::tables;
+
+    #[test]
+    fn rows_of_a_table_that_only_a_later_release_knows_are_brought_in_and_taken_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = |name: &'static str| RowKey { table: 200, key: name.as_bytes().into() };
+        let keep = Row::plain(key("kept"), *b"what it means");
+        let go = Row::plain(key("gone"), *b"what it means");
+        let Opened { database, mut log, .. } = database::open(folder.path(), CACHE_MIB).expect("opens");
+        let mut payload = Vec::new();
+        for entry in [Entry::Row(keep), Entry::Row(go), Entry::RowRemoved(key("gone"))] {
+            encode(&entry, &mut payload);
+        }
+        log.append(&payload).expect("appended");
+        drop((database, log));
+        let Opened { database, .. } =
+            database::open(folder.path(), CACHE_MIB).expect("an older release can read its log");
+        let txn = database.begin_read().expect("a snapshot");
+        assert_eq!(tables::row(&txn, &key("kept")).expect("read").as_deref(), Some(&b"what it means"[..]));
+        assert_eq!(tables::row(&txn, &key("gone")).expect("read"), None);
+    }
+}

@@ -51,7 +51,7 @@ pub(super) fn run(tables: &mut Tables<'_>) -> Result<Erased, redb::Error> {
     }
     for (conversation_id, (seq, counted)) in heads {
         let key = RowKey::erased(conversation_id);
-        tables.rows.insert((key.table as u8, &*key.key), pair_key(seq, counted).as_slice())?;
+        tables.rows.insert((key.table, &*key.key), pair_key(seq, counted).as_slice())?;
     }
     let floor = old.last().map_or(horizon, |(gseq, _)| *gseq);
     tables.meta.insert("floor", floor)?;
@@ -65,7 +65,7 @@ pub(super) fn floor(tables: &Tables<'_>) -> Result<u64, redb::Error> {
 
 fn days(tables: &Tables<'_>) -> Result<Option<u32>, redb::Error> {
     let key = RowKey::retention();
-    let Some(stored) = tables.rows.get((key.table as u8, &*key.key))? else { return Ok(None) };
+    let Some(stored) = tables.rows.get((key.table, &*key.key))? else { return Ok(None) };
     let row: RetentionRow = decode_json("the retention", stored.value()).map_err(corrupted)?;
     Ok(row.days)
 }
@@ -96,7 +96,7 @@ fn forget(tables: &mut Tables<'_>, message: &Message) -> Result<(), redb::Error>
     let mentioned = message.mentions.iter().flat_map(authority::mentioned);
     let mentions = mentioned.map(|account| RowKey::mention(message.conversation_id, account, message.seq));
     for key in versions.chain(reactions).chain(mentions) {
-        tables.rows.remove((key.table as u8, &*key.key))?;
+        tables.rows.remove((key.table, &*key.key))?;
     }
     if let Some(name) = &message.client_msg_id {
         let name = (message.sender.account_id.0, name.as_str());

@@ -204,7 +204,7 @@ fn more_than_one_checkpoint_erases_is_said_to_be_there_until_it_is_gone() {
     let last = retention::ERASED_MAX as u64 + 1;
     let first = run(|tables| {
         let key = RowKey::retention();
-        tables.rows.insert((key.table as u8, &*key.key), &b"{\"days\":8}"[..])?;
+        tables.rows.insert((key.table, &*key.key), &b"{\"days\":8}"[..])?;
         tables.meta.insert("served_ms", 10 * 86_400_000)?;
         tables.hours.insert(0, retention::ERASED_MAX as u64 + 1)?;
         (1..=retention::ERASED_MAX as u64 + 2).try_for_each(|gseq| tables.store(gseq, Audience::Site, b"{}"))

@@ -7,6 +7,7 @@ use posthouse_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::choice::Choice;
 use super::device_index::TokenHash;
 use super::probe;
 use super::record::{Malformed, encode_json};
@@ -22,7 +23,8 @@ pub(super) struct Row {
 /// Where a row is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct RowKey {
-    pub table: RowTable,
+    /// A number of [`RowTable`], or of a later version's.
+    pub table: u8,
     pub key: Bytes,
 }
 
@@ -62,31 +64,6 @@ pub(super) enum RowTable {
     Erased = 26,
 }
 
-impl RowTable {
-    /// All of them, for reading their numbers.
-    const ALL: [Self; 15] = [
-        Self::Account,
-        Self::Username,
-        Self::Device,
-        Self::Conversation,
-        Self::Membership,
-        Self::Member,
-        Self::AccountName,
-        Self::Invite,
-        Self::Version,
-        Self::Reaction,
-        Self::Mention,
-        Self::Mark,
-        Self::Preferences,
-        Self::Setting,
-        Self::Erased,
-    ];
-
-    pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|table| *table as u8 == number)
-    }
-}
-
 /// What a later version wrote into a row: kept as it is when this one writes the row again.
 pub type Unknown = serde_json::Map<String, serde_json::Value>;
 
@@ -101,10 +78,10 @@ pub struct AccountRow {
     pub display_name: Option<DisplayName>,
     /// What it may do on this site.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub role: AccountRole,
+    pub role: Choice<AccountRole>,
     /// Whether somebody may log in.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub status: AccountStatus,
+    pub status: Choice<AccountStatus>,
     /// PHC string of the password (argon2id).
     pub password_hash: String,
     /// Whether the password has to be changed before the next log-in.
@@ -146,7 +123,7 @@ pub(super) struct InviteRow {
 /// A conversation. Who is in it stands in the memberships.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct ConversationRow {
-    pub kind: ConversationKind,
+    pub kind: Choice<ConversationKind>,
     /// Of a direct one: the two, the lower number first; twice the same for notes to oneself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direct: Option<[AccountId; 2]>,
@@ -257,17 +234,18 @@ impl AccountRow {
     /// What everybody may know.
     pub fn profile(&self) -> Profile {
         let Account { account_id, username } = self.account.clone();
-        Profile { account_id, username, display_name: self.display_name.clone(), role: self.role, status: self.status }
+        let Standing { role, status } = self.standing();
+        Profile { account_id, username, display_name: self.display_name.clone(), role, status }
     }
 
     pub(super) fn standing(&self) -> Standing {
-        Standing { role: self.role, status: self.status }
+        Standing { role: self.role.value(), status: self.status.value() }
     }
 
     /// What the account is found by, in lower case and in ascending order: its names, and the display name's words.
     /// Nobody looks for who has departed.
     pub(super) fn search_names(&self) -> Vec<String> {
-        if self.status == AccountStatus::Departed {
+        if self.status.value() == AccountStatus::Departed {
             return Vec::new();
         }
         let mut names = vec![self.account.username.as_str().to_owned()];
@@ -291,7 +269,7 @@ impl GroupRow {
 
 impl RowKey {
     pub fn new(table: RowTable, key: impl Into<Vec<u8>>) -> Self {
-        Self { table, key: Bytes::from(key.into()) }
+        Self { table: table as u8, key: Bytes::from(key.into()) }
     }
 
     /// That of the probe lies apart from those of people.
@@ -363,7 +341,7 @@ impl RowKey {
     /// The message that the row hangs on, where that is known by its key.
     pub fn message(&self) -> Option<u64> {
         let number = |key: &[u8]| key.first_chunk().copied().map(u64::from_be_bytes);
-        matches!(self.table, RowTable::Version | RowTable::Reaction).then(|| number(&self.key)).flatten()
+        [RowTable::Version as u8, RowTable::Reaction as u8].contains(&self.table).then(|| number(&self.key)).flatten()
     }
 
     pub fn mark(conversation: ConversationId, account: AccountId) -> Self {
@@ -434,7 +412,7 @@ mod tests {
 
     #[test]
     fn what_a_later_version_wrote_into_a_row_is_kept() {
-        let later = r#"{"account_id":1,"username":"anna","password_hash":"x","created":1,"shoe_size":38}"#;
+        let later = r#"{"account_id":1,"username":"anna","role":"auditor","status":"asleep","password_hash":"x","created":1,"shoe_size":38}"#;
         let row: AccountRow = serde_json::from_str(later).expect("reads");
         let again: serde_json::Value = serde_json::to_value(&row).expect("serialises");
         assert_eq!(again, serde_json::from_str::<serde_json::Value>(later).expect("JSON"));

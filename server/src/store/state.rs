@@ -233,7 +233,7 @@ impl State {
         if group.as_ref().is_some_and(|group| group.everybody) {
             self.everybody = Some(conversation_id);
         }
-        let kind = row.kind;
+        let kind = row.kind.value();
         let (last_seq, last_counted, last_ts) = (0, 0, 0);
         let conversation = Conversation { kind, group, members, all_see_from, last_seq, last_counted, last_ts };
         self.conversations.insert(conversation_id, conversation);

@@ -74,7 +74,7 @@ pub(super) fn split_stored(value: &[u8]) -> Option<(Audience, &[u8])> {
 
 /// The value of one row.
 pub(super) fn row(txn: &ReadTransaction, key: &RowKey) -> Result<Option<Vec<u8>>, redb::Error> {
-    Ok(txn.open_table(ROWS)?.get((key.table as u8, &*key.key))?.map(|value| value.value().to_vec()))
+    Ok(txn.open_table(ROWS)?.get((key.table, &*key.key))?.map(|value| value.value().to_vec()))
 }
 
 /// Calls `each` with key and value of every row of a table whose key begins with `prefix`.

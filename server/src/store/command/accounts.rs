@@ -109,7 +109,7 @@ impl Write for AccountDisable {
         if let Err(refusal) = authority::leaves_an_owner(group.state, self.account_id) {
             return Ok(Err(refusal));
         }
-        row.status = AccountStatus::Disabled;
+        row.status = AccountStatus::Disabled.into();
         group.sign_out(self.account_id, Revoked::All);
         group.revoke_invites_of(self.account_id);
         Ok(Ok(group.change_account(&old, &row)))
@@ -132,7 +132,7 @@ impl Write for AccountEnable {
             Ok(row) => (row.clone(), row),
             Err(refusal) => return Ok(Err(refusal)),
         };
-        row.status = AccountStatus::Active;
+        row.status = AccountStatus::Active.into();
         Ok(Ok(group.change_account(&old, &row)))
     }
 }
@@ -187,7 +187,7 @@ impl Write for AccountRoleSet {
         if let Err(refusal) = may {
             return Ok(Err(refusal));
         }
-        row.role = self.role;
+        row.role = self.role.into();
         if self.role == AccountRole::Member {
             group.revoke_invites_of(self.account_id);
         }
@@ -219,15 +219,15 @@ impl Write for AccountDepart {
         match (GroupsLeave { account_id: self.account_id }).decide(group)? {
             // Only so many fit into a frame of the log: there may be more. Nobody logs in meanwhile, nor if it ends here.
             Ok(limits::MEMBERS_CHANGE_MAX..) => {
-                row.status = AccountStatus::Disabled;
+                row.status = AccountStatus::Disabled.into();
                 group.change_account(&old, &row);
                 return Ok(Ok(None));
             }
             Ok(_) => {}
             Err(refusal) => return Ok(Err(refusal)),
         }
-        row.status = AccountStatus::Departed;
-        row.role = AccountRole::Member;
+        row.status = AccountStatus::Departed.into();
+        row.role = AccountRole::Member.into();
         // Of no password.
         row.password_hash = String::new();
         group.revoke_invites_of(self.account_id);
@@ -268,8 +268,8 @@ impl Group<'_> {
         let row = AccountRow {
             account: account.clone(),
             display_name,
-            role,
-            status: AccountStatus::Active,
+            role: role.into(),
+            status: AccountStatus::Active.into(),
             password_hash,
             must_change,
             created: self.now,
@@ -299,13 +299,13 @@ impl Group<'_> {
             return Ok(Err(refusal));
         }
         let Some(row) = self.account_row(account_id)? else { return Ok(Err(Refusal::NoSuchAccount)) };
-        Ok(if row.status == AccountStatus::Departed { Err(Refusal::Departed) } else { Ok(row) })
+        Ok(if row.status.value() == AccountStatus::Departed { Err(Refusal::Departed) } else { Ok(row) })
     }
 
     /// An account whose password was just checked, if that is still its password and somebody may log in.
     pub(super) fn account_with_password(&mut self, account_id: AccountId, checked: &str) -> Decision<AccountRow> {
         let Some(row) = self.account_row(account_id)? else { return Ok(Err(Refusal::NoSuchAccount)) };
-        Ok(match row.status {
+        Ok(match row.status.value() {
             _ if row.password_hash != checked => Err(Refusal::PasswordChanged),
             AccountStatus::Active => Ok(row),
             _ => Err(Refusal::AccountDisabled),

@@ -29,7 +29,7 @@ impl Write for DirectOpen {
         }
         let conversation_id = ConversationId(group.state.last_conversation + 1);
         let row = ConversationRow {
-            kind: ConversationKind::Direct,
+            kind: ConversationKind::Direct.into(),
             direct: Some([low, high]),
             group: None,
             created: group.now,

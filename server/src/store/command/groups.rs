@@ -311,7 +311,7 @@ impl Group<'_> {
         let conversation_id = ConversationId(self.state.last_conversation + 1);
         let title = group.settings.title.clone();
         let row = ConversationRow {
-            kind: ConversationKind::Group,
+            kind: ConversationKind::Group.into(),
             direct: None,
             group: Some(group),
             created: self.now,

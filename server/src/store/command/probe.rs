@@ -29,8 +29,8 @@ impl Write for ProbeAdmit {
         let new = || AccountRow {
             account: probe::account(),
             display_name: None,
-            role: AccountRole::Member,
-            status: AccountStatus::Active,
+            role: AccountRole::Member.into(),
+            status: AccountStatus::Active.into(),
             password_hash: String::new(),
             must_change: false,
             created: group.now,

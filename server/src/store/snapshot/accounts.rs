@@ -40,7 +40,7 @@ impl Snapshot {
     pub fn may_act_on(&self, actor: AccountId, account_id: AccountId) -> Result<Option<bool>, StoreError> {
         let actor = self.account(actor)?.map(|row| row.standing());
         let Some(account) = self.account(account_id)? else { return Ok(None) };
-        let may = authority::as_administrator(actor).and_then(|role| authority::may_act_on(role, account.role));
+        let may = authority::as_administrator(actor).and_then(|role| authority::may_act_on(role, account.role.value()));
         Ok(Some(may.is_ok()))
     }
 

@@ -77,7 +77,7 @@ impl Snapshot {
         let set = row(&self.txn, &RowKey::preferences(account_id, conversation_id))?;
         let set = set.map(|set| decode_json::<PreferencesRow>("preferences", &set)).transpose()?.unwrap_or_default();
         let Preferences { muted, muted_until, pinned, .. } = set.of(conversation_id);
-        let (kind, last_seq) = (found.kind, Seq(seq));
+        let (kind, last_seq) = (found.kind.value(), Seq(seq));
         Ok(Some(Conversation {
             conversation_id,
             kind,

@@ -57,7 +57,7 @@ impl Snapshot {
         let rows = self.read(|txn| Ok(txn.open_table(ROWS)?))?;
         let first = RowKey::member(conversation_id, AccountId(after.0.saturating_add(1)));
         let last = RowKey::member(conversation_id, AccountId(u64::MAX));
-        let keys = (first.table as u8, &*first.key)..=(last.table as u8, &*last.key);
+        let keys = (first.table, &*first.key)..=(last.table, &*last.key);
         let mut page = Page::new(limit);
         for entry in rows.range(keys).map_err(StoreError::database)? {
             let (key, _) = entry.map_err(StoreError::database)?;
