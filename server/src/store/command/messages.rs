@@ -144,3 +144,51 @@ impl Group<'_> {
         Ok(SendResult { message_id: MessageId(gseq), seq, ts })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use redb::{Builder, ReadableTable};
+
+    use crate::store::crash_tests::make_conversation;
+    use crate::store::tables::HEADS;
+    use crate::store::{FILE_NAME, MessageAppend, Origin, Store, StoreParts};
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_conversations_time_does_not_run_back_with_the_clock() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let StoreParts { store, ended, .. } = Store::open(folder.path()).expect("opens");
+        let (conversation_id, sender) = make_conversation(&store).await;
+        let append = |name: &str| MessageAppend {
+            sender: sender.account_id,
+            origin: Origin(0),
+            conversation_id,
+            client_msg_id: ClientMsgId::new(name).expect("short"),
+            body: NewBody::text("x"),
+            reply_to: None,
+            mentions: None,
+        };
+        let first = store.write(append("1")).await.expect("stored").expect("sent").into_inner();
+        store.stop().await;
+        drop(store);
+        ended.await.expect("told").expect("a clean end");
+        // That message came while the clock was a year ahead.
+        let ahead = first.ts.0 + 365 * 86_400_000;
+        let database = Builder::new().open(folder.path().join(FILE_NAME)).expect("opens");
+        let txn = database.begin_write().expect("a transaction");
+        {
+            let mut heads = txn.open_table(HEADS).expect("the table");
+            let (seq, counted, _, gseq) = heads.get(conversation_id.0).expect("read").expect("a head").value();
+            heads.insert(conversation_id.0, (seq, counted, ahead, gseq)).expect("written");
+        }
+        txn.commit().expect("committed");
+        drop(database);
+        let StoreParts { store, published, .. } = Store::open(folder.path()).expect("opens");
+        let _forwarded = published.forwarded();
+        for (name, seq) in [("2", 2), ("3", 3)] {
+            let sent = store.write(append(name)).await.expect("stored").expect("sent").into_inner();
+            assert_eq!((sent.seq, sent.ts), (Seq(seq), TimestampMs(ahead)));
+        }
+    }
+}
