@@ -198,3 +198,61 @@ impl Group<'_> {
         self.state.conversations.get_mut(&conversation_id).expect("the command found or made it")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use posthouse_protocol::{HistoryAccess, Title, Username};
+
+    use crate::store::{
+        AccountAdd, AccountDisable, GroupCreate, GroupLeave, GroupRole, GroupSettings, Store, StoreParts, Write,
+    };
+
+    use super::*;
+
+    async fn write<W: Write>(store: &Store, command: W) -> W::Output {
+        store.write(command).await.expect("stored").expect("allowed").into_inner()
+    }
+
+    /// Anna has a group with Ben, Carl and Dora, who came in that order; she leaves it. Gives who owns it then.
+    async fn heir(admins: &[usize], disabled: &[usize]) -> usize {
+        let folder = tempfile::tempdir().expect("a folder");
+        let StoreParts { store, published, .. } = Store::open(folder.path()).expect("opens");
+        let _forwarded = published.forwarded();
+        let mut people = Vec::new();
+        for name in ["anna", "ben", "carl", "dora"] {
+            let username = Username::new(name).expect("a name");
+            people.push(write(&store, AccountAdd::by_machine(username, String::new())).await.account_id);
+        }
+        let owner = people[0];
+        let title = Title::new("Board").expect("a title");
+        let settings = GroupSettings { title, announcement_only: false, history: HistoryAccess::All };
+        let members = people[1..].to_vec();
+        let conversation_id = write(&store, GroupCreate { owner, settings, members, client_msg_id: None }).await;
+        for admin in admins {
+            let (actor, member, role) = (owner, people[*admin], MemberRole::Admin);
+            write(&store, GroupRole { actor, conversation_id, member, role }).await;
+        }
+        for account in disabled {
+            write(&store, AccountDisable { actor: owner, account_id: people[*account] }).await;
+        }
+        write(&store, GroupLeave { account_id: owner, conversation_id }).await;
+        for (number, account) in people.into_iter().enumerate().skip(1) {
+            let found =
+                store.read(move |snapshot| snapshot.conversation(account, conversation_id)).await.expect("read");
+            if found.and_then(|found| found.group).is_some_and(|group| group.role == MemberRole::Owner) {
+                return number;
+            }
+        }
+        panic!("nobody owns the group");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_group_goes_to_who_is_in_it_for_longest_and_can_log_in_if_somebody_can() {
+        assert_eq!(heir(&[], &[]).await, 1);
+        assert_eq!(heir(&[], &[1]).await, 2, "Ben can't log in");
+        assert_eq!(heir(&[], &[1, 2, 3]).await, 1, "nobody can");
+        assert_eq!(heir(&[2, 3], &[]).await, 2, "admins come before members");
+        assert_eq!(heir(&[2, 3], &[2]).await, 3, "Carl can't log in");
+        assert_eq!(heir(&[2], &[2]).await, 2, "he is the only admin");
+    }
+}
