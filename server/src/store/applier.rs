@@ -68,3 +68,45 @@ pub(super) fn commit(
     txn.commit().map_err(StoreError::database)?;
     Ok(erased)
 }
+
+#[cfg(test)]
+mod tests {
+    use redb::Builder;
+
+    use super::super::database::initialise;
+    use super::super::record::Entry;
+    use super::super::rows::{Row, RowKey};
+    use super::*;
+
+    /// Checkpoints: a day of a busy company.
+    const CHECKPOINTS: u64 = 288;
+
+    /// Rows that each of them changes, with a value of this length.
+    const ROWS: u64 = 100;
+    const VALUE_LEN: usize = 1024;
+
+    #[test]
+    fn the_file_does_not_grow_with_checkpoints_over_what_stays_as_much_as_it_was() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.redb");
+        let database = Builder::new().create(&path).expect("a database");
+        initialise(&database).expect("initialised");
+        let mut expiry = Expiry::new();
+        let mut lengths = Vec::new();
+        for number in 1..=CHECKPOINTS {
+            let batch = |last_number| {
+                let value = vec![u8::try_from(number % 251).expect("small"); VALUE_LEN];
+                let row = |row: u64| {
+                    Entry::Row(Row::plain(RowKey { table: 200, key: row.to_be_bytes().to_vec().into() }, value.clone()))
+                };
+                Batch { last_number, entries: (0..ROWS).map(row).collect() }
+            };
+            commit(&database, &batch(2 * number - 1), None).expect("applied");
+            commit(&database, &batch(2 * number), Some(&mut expiry)).expect("a checkpoint");
+            lengths.push(std::fs::metadata(&path).expect("a file").len());
+        }
+        let [early, last] = [lengths[9], lengths[lengths.len() - 1]];
+        println!("{early} bytes after 10 checkpoints, {last} after {CHECKPOINTS}");
+        assert!(last <= 2 * early, "{lengths:?}");
+    }
+}
