@@ -130,10 +130,8 @@ fn check_changes(record: &Record, device: &Device) {
     let (changing, mut last) = (&device.changing, BTreeMap::new());
     for Asked { place, change, .. } in changing.acknowledged.values() {
         let message = &record.messages[place];
-        let is_author = message.known.sender == device.account_id;
-        let may = is_author
-            || !matches!(change, Change::Edit(_) | Change::Recall)
-            || *change == Change::Recall && record.is_owner(device.account_id, place.0);
+        // To recall what is recalled is acknowledged to all; by whom it was recalled the record checks.
+        let may = message.known.sender == device.account_id || !matches!(change, Change::Edit(_));
         assert!(may, "{}: {change:?} of what another one wrote was acknowledged", device.name);
         let is_so = match change {
             Change::Edit(text) => message.versions.iter().any(|(_, said)| *said == Said::Text(text.clone())),

@@ -87,6 +87,8 @@ pub struct Device {
     pub conversations: BTreeMap<ConversationId, (u64, bool)>,
     /// The events of conversations that it has got since it began.
     pub seen: BTreeSet<u64>,
+    /// It has read so slowly at some time that what is lossy may have been dropped.
+    pub was_ever_slow: bool,
     pub changing: Changing,
     pub reading: Reading,
     /// What came without a cursor, with where the connection stood.
@@ -113,6 +115,7 @@ impl Device {
             retried: BTreeSet::new(),
             conversations: BTreeMap::new(),
             seen: BTreeSet::new(),
+            was_ever_slow: false,
             changing: Changing::default(),
             reading: Reading::default(),
             heard: Vec::new(),
@@ -145,6 +148,12 @@ impl Device {
         self.ask(Connect::NAME, &params, Asked::Connect);
     }
 
+    /// What is lossy may be dropped from here on.
+    pub fn be_slow(&mut self) {
+        self.was_ever_slow = true;
+        self.session.iter_mut().for_each(|session| session.is_slow = true);
+    }
+
     /// Loses its connection and everything in flight on it.
     pub fn lose(&mut self) -> Option<Link> {
         let link = self.session.take()?.link;
@@ -164,7 +173,7 @@ impl Device {
     pub fn write(&mut self, conversation_id: ConversationId, text: String) {
         let client_msg_id = format!("{}-{}", self.name, self.next_name);
         self.next_name += 1;
-        let calls_all = self.next_name.is_multiple_of(8);
+        let calls_all = self.next_name.is_multiple_of(3);
         let written = Written { conversation_id, client_msg_id, text, calls_all };
         self.written.push(written.clone());
         self.unacknowledged.push_back(written.clone());
@@ -216,7 +225,11 @@ impl Device {
         self.ask(Receipt::NAME, &params, Asked::Receipt(conversation));
     }
 
-    fn ask_marks(&mut self, conversation: ConversationId) {
+    /// Asks how far the members have come.
+    pub fn ask_marks(&mut self, conversation: ConversationId) {
+        if !self.is_connected() {
+            return;
+        }
         let at_least = self.reading.ask(conversation);
         let params = json!({ "conversation_id": conversation });
         self.ask(ReceiptsGet::NAME, &params, Asked::Marks(conversation, at_least));

@@ -218,7 +218,7 @@ impl Device {
         let heard = match event {
             Event::Receipts(receipts) => {
                 self.counts.note("receipts told");
-                self.reading.on_receipts(&receipts);
+                self.reading.on_receipts(self.account_id, &receipts);
                 let accounts = receipts.marks.iter().map(|mark| mark.account_id).collect();
                 Heard::Members(receipts.conversation_id, accounts)
             }

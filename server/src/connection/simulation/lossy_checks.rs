@@ -80,6 +80,12 @@ pub fn check_reading(record: &Record, device: &Device, marks: &Marks, list: &[Co
             assert!(state.unread >= now.0 && state.mentions >= now.1, "{name}: {state:?}, and it is {now:?}");
         }
     }
+    for (conversation, read) in &device.reading.unsaid {
+        let message = record.messages.get(&(*conversation, *read));
+        let has_sent = message.is_some_and(|message| message.known.sender == me);
+        let is_excused = has_sent || record.comes_and_goes(me, *conversation) || device.was_ever_slow;
+        assert!(is_excused, "{name} was not told that {read} was read in {conversation}");
+    }
     for conversation in &device.reading.refused {
         assert!(record.comes_and_goes(me, *conversation), "{name} was refused in {conversation}");
     }

@@ -3,11 +3,17 @@
 //! who reads slowly, when a group is committed, when the database follows, when the disk fails and the power
 //! goes, and what of the unsynced is left then.
 //!
-//! Checked all the time: an event comes once and in order, nothing before the answer to `connect`. Checked at
-//! the end, when everybody has caught up: each device shows exactly what the store has for its account, also of a group
-//! that its members come to and leave, and is in those conversations that it was told of, so that
-//! nothing was visible that did not last and no hole was left; each message once, with no gap in its
-//! conversation's numbers, in the order in which its device wrote it; nothing acknowledged is lost.
+//! Checked all the time (`hearing.rs`): an event comes once and in order, nothing before the answer to `connect`, what happened to
+//! a message behind the message; how far somebody has come never goes back; who says nothing of itself hears of no presence.
+//! Checked at the end, when everybody has caught up and all is quiet, against a model of what PROTOCOL.md promises (`record.rs`),
+//! which is made from the events of those who were always there:
+//!
+//! - `checks.rs`: each device shows what its account may see, as it is now, also of a group that its members come to and leave, and
+//!   is in those conversations that it was told of. It got each event once and no other one, so that nothing was visible that did
+//!   not last and no hole was left; each message once, with no gap in its conversation's numbers, in the order in which its device
+//!   wrote it. Nothing acknowledged is lost: no message, edit, recall, reaction; what was refused had its reason.
+//! - `lossy_checks.rs`: each member has come as far as its devices said and no further than there is something; all devices hold
+//!   the same of it, and count the same as unread. Receipts, presence and typing came to those alone who shared a conversation then.
 //!
 //! `POSTHOUSE_TEST_SEED` repeats one run, `POSTHOUSE_TEST_SEEDS` asks for more of them. tokio's `select!` chooses at
 //! random among what is ready at once; everything else follows from the seed.
@@ -53,6 +59,7 @@ fn run(seed: u64) -> Counts {
     let runtime = builder.enable_time().start_paused(true).max_blocking_threads(1).build().expect("a runtime");
     runtime.block_on(async {
         let mut world = World::new(seed);
+        world.begin().await;
         for _ in 0..STEPS {
             world.step().await;
         }

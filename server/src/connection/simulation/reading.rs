@@ -29,6 +29,9 @@ pub struct Reading {
     /// What a connection has asked for, and said once more: who comes back asks again.
     asked: BTreeSet<ConversationId>,
     said_again: BTreeSet<ConversationId>,
+    answered: BTreeSet<ConversationId>,
+    /// Receipts by which the account itself had come further than any `read_state` before had said.
+    pub unsaid: Vec<(ConversationId, u64)>,
     /// Where it was refused.
     pub refused: BTreeSet<ConversationId>,
 }
@@ -48,15 +51,18 @@ impl Reading {
     pub fn begin(&mut self) {
         self.asked.clear();
         self.said_again.clear();
+        self.answered.clear();
     }
 
     /// What was told of a conversation is old: the account was out of it, or events may have been dropped.
     pub fn distrust(&mut self, conversation: ConversationId) {
         self.asked.remove(&conversation);
+        self.answered.remove(&conversation);
     }
 
     pub fn distrust_all(&mut self) {
         self.asked.clear();
+        self.answered.clear();
     }
 
     /// The owner has come so far; `most` lies behind the newest message, or is the same.
@@ -97,14 +103,19 @@ impl Reading {
             let told = self.told.entry((receipts.conversation_id, mark.account_id)).or_default();
             *told = furthest(*told, now);
         }
+        self.answered.insert(receipts.conversation_id);
     }
 
-    pub fn on_receipts(&mut self, receipts: &Receipts) {
+    pub fn on_receipts(&mut self, me: AccountId, receipts: &Receipts) {
         for mark in &receipts.marks {
             let (member, now) = ((receipts.conversation_id, mark.account_id), way(mark));
             let before = self.by_events.insert(member, now).unwrap_or_default();
             assert_eq!(furthest(now, before), now, "{receipts:?} goes back");
             let told = self.told.entry(member).or_default();
+            let said = self.states.get(&member.0).map_or(0, |(state, _)| state.read.0);
+            if member.1 == me && self.answered.contains(&member.0) && now.0 > told.0.max(said) {
+                self.unsaid.push((member.0, now.0));
+            }
             *told = furthest(*told, now);
         }
     }

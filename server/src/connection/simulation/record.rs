@@ -77,7 +77,10 @@ impl Record {
                 Some(edited.message_id.0)
             }
             Event::MessageRecalled(recalled) => {
+                let is_owner = self.is_owner(recalled.by, conversation);
                 let message = self.message(cursor, (conversation, recalled.seq.0), recalled.message_id.0);
+                let may = recalled.by == message.known.sender || is_owner;
+                assert!(may, "record {cursor} recalls what another one wrote");
                 message.versions.push((cursor, Said::Recalled));
                 message.recalled = Some(cursor);
                 Some(recalled.message_id.0)

@@ -15,6 +15,11 @@ use crate::store::stepped::Random;
 /// Turns after which everybody has caught up, or never will.
 const TURNS_MAX: usize = 5_000;
 
+/// Turns in which all connect, as a rule.
+const BEGINNING: usize = 7;
+/// In a flood, so many messages before something lossy: it waits among what is durable.
+const BEFORE_LOSSY: usize = 128;
+
 pub struct World {
     random: Random,
     server: Option<Server>,
@@ -24,6 +29,8 @@ pub struct World {
     forgotten: Vec<Link>,
     /// A device that reads nothing for the time being.
     asleep: Option<usize>,
+    /// Everybody may come back next.
+    has_crashed: bool,
     pub counts: Counts,
 }
 
@@ -43,6 +50,7 @@ impl World {
             conversations,
             forgotten: Vec::new(),
             asleep: None,
+            has_crashed: false,
             counts: Counts::default(),
         }
     }
@@ -55,12 +63,25 @@ impl World {
         self.server.as_mut().expect("it runs between two steps")
     }
 
+    /// Everybody comes and catches up, as a rule: without it most seeds would be over before much is said.
+    pub async fn begin(&mut self) {
+        for _ in 0..BEGINNING {
+            self.exchange_all();
+            settle().await;
+            self.server().stepped.apply(false).expect("applied");
+            settle().await;
+        }
+    }
+
     pub async fn step(&mut self) {
+        if std::mem::take(&mut self.has_crashed) && self.random.coin() {
+            self.begin().await;
+        }
         let device = self.below(self.devices.len());
         match self.below(112) {
             0..22 => self.write(device),
             22..30 => self.change_message(device),
-            30 if self.random.next().is_multiple_of(16) => self.flood(device).await,
+            30 if self.random.next().is_multiple_of(24) => self.flood(device).await,
             31..35 => self.exchange_all(),
             30..55 => {
                 self.exchange(device);
@@ -127,8 +148,11 @@ impl World {
         let (back, kind, beyond) = (self.below(4) as u64, self.below(4), self.below(4));
         let device = &mut self.devices[device];
         let to = device.last_of(conversation).saturating_sub(back);
-        let way = if kind == 0 { (0, to) } else { (to, 0) };
-        device.report(conversation, way, if beyond == 0 { 3 } else { 0 });
+        match kind {
+            0 => device.report(conversation, (0, to), 0),
+            1 => device.ask_marks(conversation),
+            _ => device.report(conversation, (to, 0), if beyond == 0 { 3 } else { 0 }),
+        }
     }
 
     fn type_on(&mut self, device: usize) {
@@ -180,15 +204,17 @@ impl World {
         }
         self.fall_asleep(sleeper);
         // All others of the conversation read little meanwhile.
-        self.devices.iter_mut().filter_map(|device| device.session.as_mut()).for_each(|session| session.is_slow = true);
-        for _ in 0..limits::OUTBOX_LEN_MAX + 64 {
-            let conversation_id = self.conversations[together];
+        self.devices.iter_mut().for_each(Device::be_slow);
+        let conversation_id = self.conversations[together];
+        for number in 0..limits::OUTBOX_LEN_MAX + 64 {
+            if number == BEFORE_LOSSY {
+                self.devices[device].type_on(conversation_id);
+            }
             self.devices[device].write(conversation_id, "flood".to_owned());
         }
         // A link takes eight answers at a time.
         for _ in 0..limits::OUTBOX_LEN_MAX / 4 {
             self.exchange(device);
-            self.devices[device].type_on(self.conversations[together]);
             settle().await;
             self.commit().await;
             self.server().stepped.apply(false).expect("applied");
@@ -197,7 +223,7 @@ impl World {
 
     fn fall_asleep(&mut self, device: usize) {
         self.asleep = Some(device);
-        self.devices[device].session.iter_mut().for_each(|session| session.is_slow = true);
+        self.devices[device].be_slow();
     }
 
     fn connect(&mut self, device: usize) {
@@ -269,6 +295,7 @@ impl World {
         self.devices.iter_mut().for_each(|device| drop(device.lose()));
         self.forgotten.clear();
         self.server = Some(Server::start(files));
+        self.has_crashed = true;
     }
 
     /// No more accidents: everybody comes back and catches up.
