@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::unistd::{User, geteuid};
 use posthouse_protocol::update::{UpdateRequest, UpdateState};
@@ -41,6 +42,8 @@ pub struct Rig {
     /// Ends the first process that comes there.
     pub kill_at: Option<String>,
     pub killed: u32,
+    /// How much of what the service manager was asked is known.
+    seen: AtomicUsize,
     _temporary: Option<TempDir>,
 }
 
@@ -65,7 +68,15 @@ impl Rig {
         let mut world = World::new();
         world.root.test = false;
         let updater = PathBuf::from(env!("CARGO_BIN_EXE_posthouse-updater"));
-        let rig = Self { folder: folder.to_owned(), world, updater, kill_at: None, killed: 0, _temporary: None };
+        let rig = Self {
+            folder: folder.to_owned(),
+            world,
+            updater,
+            kill_at: None,
+            killed: 0,
+            seen: AtomicUsize::new(0),
+            _temporary: None,
+        };
         for folder in ["state", "inbox", "run", "probe"] {
             fs::create_dir_all(rig.path(folder)).expect("made");
         }
@@ -103,9 +114,11 @@ impl Rig {
 
     /// What the service manager was asked since this was asked last.
     pub fn asked(&self) -> Vec<String> {
+        // The file only grows: to remove it would lose what is written between the look and the removal.
         let text = fs::read_to_string(self.path("asked")).unwrap_or_default();
-        let _ = fs::remove_file(self.path("asked"));
-        text.lines().map(str::to_owned).collect()
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
+        let seen = self.seen.swap(whole, Ordering::Relaxed);
+        text[seen..whole].lines().map(str::to_owned).collect()
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
