@@ -142,44 +142,50 @@ impl Reader {
     }
 }
 
-/// Values by key, at least until the frame that they came with is in the database. They are forgotten by the thousand: one
-/// after the other would cost as much as keeping them.
+/// Values by key, at least until the frame that they came with is in the database. They are forgotten together: one after the
+/// other would cost as much as keeping them.
 struct Recent<K, V, S = RandomState> {
-    /// Each with the last frame that it has values of; the newest comes first.
-    parts: VecDeque<(u64, HashMap<K, V, S>)>,
+    applied: u64,
+    /// The newest comes first.
+    parts: VecDeque<Part<K, V, S>>,
 }
 
-/// So many values are enough for a part.
-const PART_LEN: usize = 4096;
+/// What came until its first frame was in the database: as much as the log holds, at most.
+struct Part<K, V, S> {
+    first: u64,
+    last: u64,
+    values: HashMap<K, V, S>,
+}
 
 impl<K, V, S> Default for Recent<K, V, S> {
     fn default() -> Self {
-        Self { parts: VecDeque::new() }
+        Self { applied: 0, parts: VecDeque::new() }
     }
 }
 
 impl<K: Hash + Eq, V, S: BuildHasher + Default> Recent<K, V, S> {
     fn put(&mut self, number: u64, key: K, value: V) {
         match self.parts.front_mut() {
-            Some((last, values)) if *last == number || values.len() < PART_LEN => {
-                *last = number;
-                values.insert(key, value);
+            Some(part) if part.first > self.applied => {
+                part.last = number;
+                part.values.insert(key, value);
             }
             before => {
-                let len = before.map_or(0, |(_, values)| values.len());
+                let len = before.map_or(0, |part| part.values.len());
                 let mut values = HashMap::with_capacity_and_hasher(len, S::default());
                 values.insert(key, value);
-                self.parts.push_front((number, values));
+                self.parts.push_front(Part { first: number, last: number, values });
             }
         }
     }
 
     fn find(&self, key: &K) -> Option<&V> {
-        self.parts.iter().find_map(|(_, values)| values.get(key))
+        self.parts.iter().find_map(|part| part.values.get(key))
     }
 
     fn forget(&mut self, applied: u64) {
-        while self.parts.pop_back_if(|(last, _)| *last <= applied).is_some() {}
+        self.applied = applied;
+        while self.parts.pop_back_if(|part| part.last <= applied).is_some() {}
     }
 }
 
@@ -269,5 +275,17 @@ mod tests {
         recent.forget(3);
         assert_eq!((recent.find(&"key"), recent.find(&"other")), (None, None));
         assert!(recent.parts.is_empty());
+    }
+
+    #[test]
+    fn what_is_applied_is_forgotten_also_where_there_is_always_something_that_is_not() {
+        let mut recent: Recent<_, _> = Recent::default();
+        for number in 1..1000_u64 {
+            recent.forget(number.saturating_sub(3));
+            recent.put(number, number, "value");
+            let kept: usize = recent.parts.iter().map(|part| part.values.len()).sum();
+            assert!(kept <= 8, "{kept} at {number}");
+            assert!((number.saturating_sub(2).max(1)..=number).all(|number| recent.find(&number).is_some()));
+        }
     }
 }
