@@ -95,9 +95,18 @@ impl Queue {
 
 impl Inner {
     fn tell(&self) {
-        if !self.turn.is_writers() {
-            self.some.notify_one();
+        if self.turn.is_writers() {
+            return;
         }
+        if self.waiting() < GATHERED_LEN {
+            self.some.notify_one();
+        } else {
+            self.turn.begin();
+        }
+    }
+
+    fn waiting(&self) -> usize {
+        self.jobs.max_capacity() - self.jobs.capacity()
     }
 }
 
@@ -111,16 +120,15 @@ async fn gather(queue: Weak<Inner>, some: Arc<Notify>) {
     loop {
         some.notified().await;
         let Some(queue) = queue.upgrade() else { return };
-        let waiting = || queue.jobs.max_capacity() - queue.jobs.capacity();
         let until = Instant::now() + GATHER;
-        let (mut before, mut now) = (0, waiting());
+        let (mut before, mut now) = (0, queue.waiting());
         if now == 0 {
             continue;
         }
         while before < now && now < GATHERED_LEN && Instant::now() < until {
             // Everything that is ready has its turn, and what has come from clients meanwhile is looked for.
             yield_now().await;
-            (before, now) = (now, waiting());
+            (before, now) = (now, queue.waiting());
         }
         queue.turn.begin();
     }
@@ -131,8 +139,13 @@ impl Waiting {
     pub fn take(&mut self, jobs: &mut Vec<Job>, most: usize) {
         loop {
             let goes_on = self.turn.wait();
+            if !goes_on {
+                self.jobs.close();
+            }
+            // At the end it waits for those who are just about to queue something.
+            let mut next = || if goes_on { self.jobs.try_recv().ok() } else { self.jobs.blocking_recv() };
             while jobs.len() < most
-                && let Ok(job) = self.jobs.try_recv()
+                && let Some(job) = next()
             {
                 jobs.push(job);
             }
