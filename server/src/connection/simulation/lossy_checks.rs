@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use posthouse_protocol::{AccountId, Conversation, ConversationId, PresenceStatus, Seq};
+use posthouse_protocol::{AccountId, Conversation, ConversationId, PresenceStatus, Receipts, Seq};
 
-use super::PAIRS;
 use super::device::Device;
 use super::people::Heard;
 use super::reading::{Way, furthest};
 use super::record::Record;
 use super::shown::Said;
+use super::{ACCOUNTS, PAIRS};
 use crate::store::Store;
 
 /// How far the members of all conversations have come, as the store has it.
@@ -26,15 +26,16 @@ pub async fn check_marks(
     conversations: &[ConversationId],
 ) -> Marks {
     let mut marks = Marks::new();
-    for device in devices {
-        for conversation in conversations.iter().copied() {
-            let account = device.account_id;
-            let receipts = store.read(move |snapshot| snapshot.receipts(account, conversation)).await.expect("read");
-            let is_in = record.is_in(account, conversation, END);
+    for account in (1..=ACCOUNTS.len() as u64).map(AccountId) {
+        let all = conversations.to_vec();
+        let read = store.read(move |snapshot| all.into_iter().map(|id| snapshot.receipts(account, id)).collect());
+        let read: Vec<Option<Receipts>> = read.await.expect("read");
+        for (conversation, receipts) in conversations.iter().zip(read) {
+            let is_in = record.is_in(account, *conversation, END);
             assert_eq!(receipts.is_some(), is_in, "receipts of {conversation} are for members: {account}");
             for mark in receipts.into_iter().flat_map(|receipts| receipts.marks) {
-                assert!(record.is_in(mark.account_id, conversation, END), "{mark:?} of {conversation}");
-                marks.insert((conversation, mark.account_id), (mark.read.0, mark.delivered.0));
+                assert!(record.is_in(mark.account_id, *conversation, END), "{mark:?} of {conversation}");
+                marks.insert((*conversation, mark.account_id), (mark.read.0, mark.delivered.0));
             }
         }
     }

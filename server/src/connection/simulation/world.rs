@@ -67,7 +67,6 @@ impl World {
     pub async fn begin(&mut self) {
         for _ in 0..BEGINNING {
             self.exchange_all();
-            settle().await;
             self.server().stepped.apply(false).expect("applied");
             settle().await;
         }
@@ -79,8 +78,8 @@ impl World {
         }
         let device = self.below(self.devices.len());
         match self.below(112) {
-            0..22 => self.write(device),
-            22..30 => self.change_message(device),
+            0..18 => self.write(device),
+            18..30 => self.change_message(device),
             30 if self.random.next().is_multiple_of(24) => self.flood(device).await,
             31..35 => self.exchange_all(),
             30..55 => {
@@ -124,7 +123,7 @@ impl World {
         let back = if pick < 48 { pick % 4 } else { pick };
         let (kind, number) = (self.below(8), self.random.next() % 1_000_000);
         let device = &mut self.devices[device];
-        let Some((place, known)) = device.view.messages().iter().rev().nth(back) else { return };
+        let Some((place, known)) = device.view.messages().iter().nth_back(back) else { return };
         let (place, sender) = (*place, known.sender);
         // The owner of the group recalls what others wrote, and the others try.
         let may_recall = sender == device.account_id || place.0 == *self.conversations.last().expect("the group");
