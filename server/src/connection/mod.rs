@@ -23,6 +23,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::admission::Visitor;
+use crate::clock::now;
 use crate::router::{Outbox, Outcome, Router, Verdict, Wire, outbox};
 use crate::session::{Action, Running, Session};
 use crate::shutdown::{self, Shutdown};
@@ -297,11 +298,6 @@ impl<T: Transport> Connection<T> {
         self.transport.flush().await?;
         Err(Ended::Close(close::RESTARTING, "the server is restarting"))
     }
-}
-
-/// By the runtime's clock, which a test can turn.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]

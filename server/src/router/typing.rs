@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::call::{Caller, Read};
 use super::{Inner, refused};
+use crate::clock::now;
 use crate::store::Refusal;
 
 /// Between two events about the same account in the same conversation; more often says nothing new.
@@ -64,11 +65,6 @@ impl Read for Typing {
         }
         Ok(Empty {})
     }
-}
-
-/// By the runtime's clock, which a test can turn.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]
