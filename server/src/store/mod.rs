@@ -33,6 +33,7 @@ mod retention;
 mod rows;
 mod seal;
 mod settled;
+mod sight;
 mod snapshot;
 mod state;
 mod tables;

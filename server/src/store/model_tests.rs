@@ -64,9 +64,10 @@ impl Write for Toggle {
         if row.is_current() {
             row.intervals.last_mut().expect("one").to = Some(next - 1);
             members.retain(|member| *member != account);
+            state.sight.exit(account);
         } else {
             row.intervals.push(Interval { from: next, to: None });
-            state.all_see_from = next;
+            state.sight.enter(account, &row);
             members.push(account);
             members.sort_unstable();
         }

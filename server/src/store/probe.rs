@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use posthouse_protocol::{Account, AccountId, ConversationId, ConversationKind, Username, limits};
 
+use super::sight::Sight;
 use super::state::{Conversation, State};
 
 /// The name that nobody else can take.
@@ -36,10 +37,10 @@ impl State {
     }
 
     /// Adds the probe's conversation, as it is before its messages are counted; its number does not count.
-    pub fn open_probe_conversation(&mut self, members: Arc<[AccountId]>, all_see_from: u64) {
+    pub fn open_probe_conversation(&mut self, members: Arc<[AccountId]>, sight: Sight) {
         let (kind, group) = (ConversationKind::Direct, None);
         let (last_seq, last_counted, last_ts) = (0, 0, 0);
-        let conversation = Conversation { kind, group, members, all_see_from, last_seq, last_counted, last_ts };
+        let conversation = Conversation { kind, group, members, sight, last_seq, last_counted, last_ts };
         self.conversations.insert(CONVERSATION, conversation);
     }
 }

@@ -22,6 +22,7 @@ use super::rows::{
     AccountRow, ConversationRow, DeviceRow, GroupRow, GroupSettings, InviteRow, RowTable, number_of, pair_of,
     token_hash_of,
 };
+use super::sight::Sight;
 use super::tables::{HEADS, LOG, META, each_row};
 
 /// Everything that decisions need.
@@ -66,9 +67,8 @@ pub(super) struct Conversation {
     pub group: Option<Box<GroupState>>,
     /// Who is in it now, in ascending order; shared with what is on its way to them.
     pub members: Arc<[AccountId]>,
-    /// From this record on every member sees everything. It may be later than it could be: nobody looks again when
-    /// one goes.
-    pub all_see_from: u64,
+    /// Since when each of them sees it.
+    pub sight: Sight,
     pub last_seq: u64,
     /// How many messages that count as unread it has had.
     pub last_counted: u64,
@@ -134,7 +134,7 @@ impl State {
         state.serving = ServingTime::after(number("served_ms")?);
         state.floor = number("floor")?;
         state.devices = Arc::new(DeviceIndex::new(state.serving));
-        let mut members: IdMap<ConversationId, (Vec<AccountId>, u64)> = IdMap::default();
+        let mut members: IdMap<ConversationId, (Vec<AccountId>, Sight)> = IdMap::default();
         let mut roles: Vec<(ConversationId, AccountId, MemberRole)> = Vec::new();
         each_row(&txn, RowTable::Account, b"", |_, value| state.load_account(value))?;
         each_row(&txn, RowTable::Device, b"", |key, value| state.load_device(key, value))?;
@@ -145,11 +145,11 @@ impl State {
         each_row(&txn, RowTable::Membership, b"", |key, value| {
             let (account, conversation) = pair_of(key)?;
             let row: MembershipRow = decode_json("a membership", value)?;
-            if let Some(from) = row.current_from() {
-                let (members, all_see_from) = members.entry(ConversationId(conversation)).or_default();
+            if row.is_current() {
+                let (members, sight) = members.entry(ConversationId(conversation)).or_default();
                 // In the order of the accounts, as the keys are.
                 members.push(AccountId(account));
-                *all_see_from = from.max(*all_see_from);
+                sight.enter(AccountId(account), &row);
                 if row.role != MemberRole::Member {
                     roles.push((ConversationId(conversation), AccountId(account), row.role));
                 }
@@ -159,12 +159,12 @@ impl State {
         each_row(&txn, RowTable::Conversation, b"", |key, value| {
             let conversation_id = ConversationId(number_of(key)?);
             let row: ConversationRow = decode_json("a conversation", value)?;
-            let (members, all_see_from) = members.remove(&conversation_id).unwrap_or_default();
-            state.add_conversation(conversation_id, &row, members.into(), all_see_from);
+            let (members, sight) = members.remove(&conversation_id).unwrap_or_default();
+            state.add_conversation(conversation_id, &row, members.into(), sight);
             Ok::<_, StoreError>(())
         })?;
-        if let Some((members, all_see_from)) = members.remove(&probe::CONVERSATION) {
-            state.open_probe_conversation(members.into(), all_see_from);
+        if let Some((members, sight)) = members.remove(&probe::CONVERSATION) {
+            state.open_probe_conversation(members.into(), sight);
         }
         for (conversation, account, role) in roles {
             let conversation = state.conversations.get_mut(&conversation);
@@ -223,7 +223,7 @@ impl State {
         conversation_id: ConversationId,
         row: &ConversationRow,
         members: Arc<[AccountId]>,
-        all_see_from: u64,
+        sight: Sight,
     ) {
         if let Some([low, high]) = row.direct {
             self.direct.insert((low, high), conversation_id);
@@ -235,7 +235,7 @@ impl State {
         }
         let kind = row.kind.value();
         let (last_seq, last_counted, last_ts) = (0, 0, 0);
-        let conversation = Conversation { kind, group, members, all_see_from, last_seq, last_counted, last_ts };
+        let conversation = Conversation { kind, group, members, sight, last_seq, last_counted, last_ts };
         self.conversations.insert(conversation_id, conversation);
     }
 

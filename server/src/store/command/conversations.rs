@@ -6,6 +6,7 @@ use posthouse_protocol::{AccountId, ConversationId, ConversationKind, Seq};
 
 use super::{Decision, Group, Refusal, Write};
 use crate::store::rows::{ConversationRow, Row, RowKey, Unknown};
+use crate::store::sight::Sight;
 
 /// The direct conversation of two accounts (or of one with itself), made if there is none.
 pub struct DirectOpen {
@@ -38,7 +39,7 @@ impl Write for DirectOpen {
         group.put(Row::json(RowKey::conversation(conversation_id), &row));
         let mut members = vec![low, high];
         members.dedup();
-        group.state.add_conversation(conversation_id, &row, [].into(), 0);
+        group.state.add_conversation(conversation_id, &row, [].into(), Sight::default());
         group.enter(conversation_id, &members, &HashMap::new())?;
         Ok(Ok((conversation_id, Seq(0))))
     }

@@ -17,6 +17,7 @@ use crate::store::authority;
 use crate::store::membership::MembershipRow;
 use crate::store::record::{Audience, Origin, Place, Recipients, decode_json, known_message, with_unknown};
 use crate::store::rows::{Row, RowKey, VersionRow, number_of};
+use crate::store::sight::Sees;
 
 /// Changes what a message says.
 pub struct MessageEdit {
@@ -238,12 +239,18 @@ impl Group<'_> {
     fn who_sees(&mut self, conversation: ConversationId, message: MessageId) -> Result<Arc<[AccountId]>, StoreError> {
         let Some(found) = self.state.conversations.get(&conversation) else { return Ok(Arc::default()) };
         let members = Arc::clone(&found.members);
-        if message.0 >= found.all_see_from {
+        if found.sight.is_open_to_all(message.0) {
             return Ok(members);
         }
+        let sight: Vec<Sees> = members.iter().map(|member| found.sight.of(*member, message.0)).collect();
         let mut readers = Vec::with_capacity(members.len());
-        for member in members.iter() {
-            if self.sees(*member, conversation, message.0)? {
+        for (member, sees) in members.iter().zip(sight) {
+            let sees = match sees {
+                Sees::Yes => true,
+                Sees::No => false,
+                Sees::IfItDidBefore => self.sees(*member, conversation, message.0)?,
+            };
+            if sees {
                 readers.push(*member);
             }
         }

@@ -11,6 +11,7 @@ use super::messages::NewMessage;
 use super::{Decision, Group, Refusal, Write};
 use crate::store::record::{Audience, SentName, encode_json};
 use crate::store::rows::{ConversationRow, GroupRow, GroupSettings, Row, RowKey, Unknown};
+use crate::store::sight::Sight;
 use crate::store::state::{Conversation, Standing};
 use crate::store::{StoreError, authority};
 
@@ -318,7 +319,7 @@ impl Group<'_> {
             unknown: Unknown::new(),
         };
         self.put(Row::json(RowKey::conversation(conversation_id), &row));
-        self.state.add_conversation(conversation_id, &row, [].into(), 0);
+        self.state.add_conversation(conversation_id, &row, [].into(), Sight::default());
         let all = [&[owner], members].concat();
         self.enter(conversation_id, &all, &HashMap::from([(owner, MemberRole::Owner)]))?;
         let body = Body::System(SystemBody::Created { title, members: self.accounts(members) });

@@ -30,13 +30,13 @@ impl Group<'_> {
         let gseq = self.next_gseq();
         let last = self.conversation_mut(conversation_id).last_seq;
         let history = self.group_of(conversation_id).map_or(HistoryAccess::FromJoining, |group| group.settings.history);
-        let mut all_see_from = self.conversation_mut(conversation_id).all_see_from;
         for account_id in accounts {
             let mut row = self.membership(*account_id, conversation_id)?.unwrap_or_else(MembershipRow::never);
             row.enter(history, gseq, self.now);
-            all_see_from = all_see_from.max(row.current_from().unwrap_or(gseq));
             row.role = roles.get(account_id).copied().unwrap_or(MemberRole::Member);
-            if let Some(group) = &mut self.conversation_mut(conversation_id).group {
+            let conversation = self.conversation_mut(conversation_id);
+            conversation.sight.enter(*account_id, &row);
+            if let Some(group) = &mut conversation.group {
                 group.set_role(*account_id, row.role);
             }
             self.put(Row::json(RowKey::membership(*account_id, conversation_id), &row));
@@ -51,7 +51,6 @@ impl Group<'_> {
         let mut members = [&conversation.members, accounts].concat();
         members.sort_unstable();
         conversation.members = members.into();
-        conversation.all_see_from = all_see_from;
         self.store_group(conversation_id)?;
         for account_id in accounts {
             let added = self.as_added(conversation_id, *account_id);
@@ -75,6 +74,7 @@ impl Group<'_> {
         self.remove(RowKey::member(conversation_id, account_id));
         let conversation = self.conversation_mut(conversation_id);
         conversation.members = conversation.members.iter().copied().filter(|member| *member != account_id).collect();
+        conversation.sight.exit(account_id);
         if let Some(group) = &mut conversation.group {
             group.set_role(account_id, MemberRole::Member);
         }

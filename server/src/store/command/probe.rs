@@ -7,6 +7,7 @@ use super::{Decision, Group, Write};
 use crate::store::membership::MembershipRow;
 use crate::store::probe::{self, ACCOUNT, CONVERSATION};
 use crate::store::rows::{AccountRow, Row, RowKey, Unknown};
+use crate::store::sight::Sight;
 
 /// Gives the probe's account the password of this start, or none: then nobody logs in. Whoever is logged in under its name is
 /// signed out. Where it was never used, and is not to be, it changes nothing.
@@ -43,7 +44,9 @@ impl Write for ProbeAdmit {
             let mut membership = MembershipRow::never();
             membership.enter(HistoryAccess::FromJoining, gseq, group.now);
             group.put(Row::json(RowKey::membership(ACCOUNT, CONVERSATION), &membership));
-            group.state.open_probe_conversation([ACCOUNT].into(), gseq);
+            let mut sight = Sight::default();
+            sight.enter(ACCOUNT, &membership);
+            group.state.open_probe_conversation([ACCOUNT].into(), sight);
         }
         Ok(Ok(()))
     }
