@@ -10,7 +10,7 @@ use crate::{EVENTS_PATH, LOGIN_PATH, LOGOUT_PATH, RPC_PATH, WEBSOCKET_PATH};
 /// A method and a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// In capitals. `GET` stands for `HEAD`, too (RFC 9110, §9.3.2), where what is there can be had without its content.
+    /// In capitals. `GET` stands for `HEAD`, too (RFC 9110, §9.3.2), but where something is opened that goes on.
     pub method: &'static str,
     /// A part in braces stands for any one.
     pub path: &'static str,
@@ -83,6 +83,9 @@ pub const ROUTES: &[Route] = &[
     person("GET", "/style.css"),
 ];
 
+/// What opens a session, and ends with it.
+const OPENINGS: [&str; 2] = [EVENTS_PATH, WEBSOCKET_PATH];
+
 impl Route {
     /// The route that a request asks for; its path comes without a query.
     ///
@@ -94,14 +97,14 @@ impl Route {
             return Ok(route);
         }
         let mut allowed: Vec<&str> = here().map(|route| route.method).collect();
-        if allowed.contains(&"GET") {
+        if here().any(|route| route.takes("HEAD")) && !allowed.contains(&"HEAD") {
             allowed.push("HEAD");
         }
         if allowed.is_empty() { Err(NoRoute::Path) } else { Err(NoRoute::Method(allowed.join(", "))) }
     }
 
     fn takes(&self, method: &str) -> bool {
-        self.method == method || (self.method, method) == ("GET", "HEAD")
+        self.method == method || (self.method, method) == ("GET", "HEAD") && !OPENINGS.contains(&self.path)
     }
 
     fn is_at(&self, path: &str) -> bool {
@@ -134,6 +137,8 @@ mod tests {
             ("DELETE", "/claim", "POST, GET, HEAD"),
             ("HEAD", "/recover", ""),
             ("GET", "/api/v1/rpc", "POST"),
+            ("HEAD", EVENTS_PATH, "GET"),
+            ("HEAD", WEBSOCKET_PATH, "GET"),
             ("get", "/", "GET, HEAD"),
             ("GET", "/api/v1/update/bundles/x", "HEAD, PATCH, DELETE"),
         ] {

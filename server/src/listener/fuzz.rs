@@ -248,7 +248,7 @@ impl Asked {
             (_, "POST" | "PUT" | "OPTIONS") if is_foreign => 403,
             ("/ws" | "/api/v1/events" | "/api/v1/rpc" | "/api/v1/rpc?session=1", _) if is_foreign => 403,
             ("/ws", "GET") if self.is_upgrade() => 101,
-            ("/ws", "GET" | "HEAD") => 426,
+            ("/ws", "GET") => 426,
             ("/api/v1/events", "GET") | ("/healthz" | "/", "GET" | "HEAD") => 200,
             ("/api/v1/rpc" | "/api/v1/rpc?session=1", "POST") => self.status_of_post(body),
             ("/nowhere" | "/api/v1/rpc/", _) => 404,

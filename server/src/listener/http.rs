@@ -123,7 +123,7 @@ impl Door {
         router: Router,
         closed_to_others: Option<ErrorBody>,
     ) -> Response<Body> {
-        if request.method() != Method::GET || !hyper_tungstenite::is_upgrade_request(request) {
+        if !hyper_tungstenite::is_upgrade_request(request) {
             return whole(page::text(StatusCode::UPGRADE_REQUIRED, "this address speaks WebSocket"));
         }
         let asked_for = request.headers().get(SEC_WEBSOCKET_PROTOCOL).cloned();
@@ -153,9 +153,6 @@ impl Door {
         router: Router,
         closed_to_others: Option<ErrorBody>,
     ) -> Response<Body> {
-        if request.method() != Method::GET {
-            return whole(page::text(StatusCode::METHOD_NOT_ALLOWED, "only GET"));
-        }
         self.is_answering.store(true, Ordering::Relaxed);
         let stopping = self.gate.stopping.clone();
         let resume = request.headers().get(LAST_EVENT_ID).and_then(|id| connection::resume_from(id.to_str().ok()?));

@@ -25,9 +25,6 @@ pub enum Refused {
     /// Not a request that could be carried out.
     #[error("{0}")]
     Odd(String),
-    /// A method that a route does not have.
-    #[error("only {0}")]
-    Method(&'static str),
     /// A body of another kind.
     #[error("the content type is {0}")]
     MediaType(&'static str),
@@ -101,7 +98,6 @@ impl Refused {
             Self::Role(_) => (StatusCode::FORBIDDEN, ErrorCode::Forbidden),
             Self::NoUpdater | Self::NotFound(_) => (StatusCode::NOT_FOUND, ErrorCode::NotFound),
             Self::Odd(_) => (StatusCode::BAD_REQUEST, ErrorCode::InvalidParams),
-            Self::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, ErrorCode::BadRequest),
             Self::MediaType(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorCode::BadRequest),
             Self::Unread { status, .. } => (*status, ErrorCode::BadRequest),
             Self::Conflict(_) | Self::Offset { .. } => (StatusCode::CONFLICT, ErrorCode::Conflict),

@@ -54,10 +54,9 @@ enum Route {
 }
 
 impl Route {
+    /// The listener lets in what is in the list of routes, so that only what a bundle is called can be wrong here.
     fn of(method: &Method, path: &str) -> Result<Self, Refused> {
-        let only = |method: &Method, wanted: Method, route: Self, name| {
-            if *method == wanted { Ok(route) } else { Err(Refused::Method(name)) }
-        };
+        let nothing = Refused::NotFound("there is nothing by that path");
         let rest = below(path).unwrap_or_default();
         if let Some(hash) = rest.strip_prefix(BUNDLES) {
             let hash = hash.parse().map_err(|_| Refused::NotFound("a bundle is named by the SHA-256 of its file"))?;
@@ -65,17 +64,17 @@ impl Route {
                 Method::HEAD => Ok(Self::Held(hash)),
                 Method::PATCH => Ok(Self::Take(hash)),
                 Method::DELETE => Ok(Self::Forget(hash)),
-                _ => Err(Refused::Method("HEAD, PATCH and DELETE")),
+                _ => Err(nothing),
             };
         }
-        match rest {
-            "" => only(method, Method::GET, Self::Status, "GET"),
-            "/history" => only(method, Method::GET, Self::History, "GET"),
-            "/check" => only(method, Method::POST, Self::Check, "POST"),
-            "/apply" => only(method, Method::POST, Self::Apply, "POST"),
-            "/rollback" => only(method, Method::POST, Self::Rollback, "POST"),
-            "/postpone" => only(method, Method::POST, Self::Postpone, "POST"),
-            _ => Err(Refused::NotFound("there is nothing by that path")),
+        match (method.as_str(), rest) {
+            ("GET" | "HEAD", "") => Ok(Self::Status),
+            ("GET" | "HEAD", "/history") => Ok(Self::History),
+            ("POST", "/check") => Ok(Self::Check),
+            ("POST", "/apply") => Ok(Self::Apply),
+            ("POST", "/rollback") => Ok(Self::Rollback),
+            ("POST", "/postpone") => Ok(Self::Postpone),
+            _ => Err(nothing),
         }
     }
 

@@ -167,9 +167,13 @@ async fn everybody_gets_from_each_route_of_updates_what_the_table_says() {
         }
     }
     assert_eq!(of.request(), None);
-    for (method, path, expected) in
-        [("POST", "", 405), ("GET", "/apply", 405), ("GET", "/nothing", 404), ("GET", HASH, 405)]
-    {
+    for (method, path, expected) in [
+        ("HEAD", "/history", 200),
+        ("POST", "", 405),
+        ("GET", "/apply", 405),
+        ("GET", "/nothing", 404),
+        ("GET", HASH, 405),
+    ] {
         assert_eq!(of.ask(method, path, &tokens[5], JSON, b"{}").await.status, expected, "{method} {path}");
     }
     of.server.assert_undisturbed();
