@@ -9,7 +9,6 @@ use futures_util::FutureExt;
 use posthouse_protocol::appliance::Settings;
 use posthouse_protocol::{AccountId, AccountRole, Event, HistoryAccess, Message, Push, Pushed, Title, Username};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -18,8 +17,8 @@ use crate::claim::Claim;
 use crate::listener::Handler;
 use crate::router::{self, Router};
 use crate::shutdown::{self, Shutdown, ShutdownSender};
-use crate::store::stepped::{Files, Stepped};
-use crate::store::{AccountAdd, DeviceAdd, DirectOpen, GroupCreate, GroupSettings, Store};
+use crate::store::stepped::{self, Files, Stepped};
+use crate::store::{AccountAdd, DirectOpen, GroupCreate, GroupSettings, Store};
 use crate::web::Web;
 
 /// Of anna's device, which the examples speak for.
@@ -78,14 +77,7 @@ fn founded() -> &'static Files {
                 let add = AccountAdd::by_machine(Username::new(name).expect("a name"), String::new());
                 let add = AccountAdd { role: Some(role), ..add };
                 store.write(add).await.expect("stored").expect("not refused");
-                let token_hash = Sha256::digest(token.as_bytes()).into();
-                let add = DeviceAdd {
-                    account_id: AccountId(account),
-                    password_hash: String::new(),
-                    token_hash,
-                    name: name.to_owned(),
-                };
-                store.write(add).await.expect("stored").expect("not refused");
+                stepped::add_device(&store, AccountId(account), name, token).await;
             }
             let open = DirectOpen { account_id: AccountId(1), peer_id: AccountId(2) };
             let opened = store.write(open).await.expect("stored").expect("not refused").into_inner();

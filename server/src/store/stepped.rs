@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use posthouse_protocol::AccountId;
 use redb::Builder;
+use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::crash_tests::{DATABASE, Disk, SimulatedFile, Survival, crashed, new_files, open};
@@ -16,7 +18,7 @@ use super::queue::Waiting;
 use super::replay::Replay;
 use super::wal::Storage;
 use super::writer::Writer;
-use super::{Assembled, Committed, Records, SignedOut, Store, StoreError, StoreParts, applier};
+use super::{Assembled, Committed, DeviceAdd, Records, SignedOut, Store, StoreError, StoreParts, applier};
 
 /// Room in the log that any group of a simulation finds.
 const GROUP_BYTES: usize = 32 * 1024;
@@ -62,6 +64,14 @@ impl Storage for Fused {
 
 /// What a store tells the router of its own accord.
 pub type Outcomes = (Records, mpsc::Receiver<Committed<SignedOut>>);
+
+/// Gives an account a device with a token.
+pub async fn add_device(store: &Store, account_id: AccountId, name: &str, token: &str) {
+    let (password_hash, name) = (String::new(), name.to_owned());
+    let token_hash = Sha256::digest(token.as_bytes()).into();
+    let add = DeviceAdd { account_id, password_hash, token_hash, name };
+    store.write(add).await.expect("stored").expect("not refused");
+}
 
 /// See the module.
 pub struct Stepped {

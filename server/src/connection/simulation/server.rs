@@ -3,7 +3,6 @@
 use std::sync::OnceLock;
 
 use posthouse_protocol::{AccountId, ConversationId, HistoryAccess, Title, Username};
-use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use super::super::*;
@@ -11,8 +10,8 @@ use super::link::{Link, SimulatedTransport};
 use super::{ACCOUNTS, DEVICES, PAIRS};
 use crate::admission::{Admission, Allowance};
 use crate::shutdown::{self, ShutdownSender};
-use crate::store::stepped::{Files, Random, Stepped};
-use crate::store::{AccountAdd, DeviceAdd, DirectOpen, GroupCreate, GroupSettings, Store};
+use crate::store::stepped::{self, Files, Random, Stepped};
+use crate::store::{AccountAdd, DirectOpen, GroupCreate, GroupSettings, Store};
 
 /// The accounts with their devices, their conversations, and behind those a group of the first three, which is anna's. Who comes to it
 /// sees what is said from then on, so that live events and a later sync say the same.
@@ -26,14 +25,7 @@ pub fn founded() -> &'static (Files, Vec<ConversationId>) {
                 store.write(add).await.expect("stored").expect("not refused");
             }
             for (name, account) in DEVICES {
-                let token_hash = Sha256::digest(name.as_bytes()).into();
-                let add = DeviceAdd {
-                    account_id: AccountId(account),
-                    password_hash: String::new(),
-                    token_hash,
-                    name: name.to_owned(),
-                };
-                store.write(add).await.expect("stored").expect("not refused");
+                stepped::add_device(&store, AccountId(account), name, name).await;
             }
             for (one, other) in PAIRS {
                 let open = DirectOpen { account_id: AccountId(one), peer_id: AccountId(other) };
