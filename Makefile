@@ -10,7 +10,7 @@
 #   MACHINE=virt|raspi4b       the machine that test-image boots
 #   PART=updates|update-cuts|bad-cards   of its boots only those with updates, with power cuts during one, or of bad cards
 .DEFAULT_GOAL := help
-.PHONY: help image server-arm64 client-windows test test-image test-long run bench bench-boot bench-update bench-tuning lock check clean
+.PHONY: help image server-arm64 client-windows client-mac test test-image test-long run bench bench-boot bench-update bench-tuning lock check clean
 
 install := image/toolchain/install
 
@@ -26,6 +26,9 @@ server-arm64: # cross-compiles only the server and its client for the Pi
 
 client-windows: # cross-compiles the client for Windows: target/x86_64-pc-windows-gnu/release/posthouse.exe
 	@image/toolchain/client-windows
+
+client-mac: # cross-compiles the client for Apple silicon: target/aarch64-apple-darwin/release/posthouse
+	@image/toolchain/client-mac
 
 test: # runs every test that needs no image, installing what it needs
 	@$(install) test image
