@@ -126,7 +126,7 @@ async fn chat(config: &Config, parts: StoreParts) -> anyhow::Result<()> {
     admin.await.context("the administration socket panicked")?;
     let end = match failed {
         Some(end) => Some(end),
-        None => tokio::time::timeout_at(begun + shutdown::CLOSE, stop_store(&store, ended)).await.ok(),
+        None => tokio::time::timeout_at(begun + shutdown::CLOSE, stop_store(&router, &store, ended)).await.ok(),
     };
     for task in [watching, receipts, presence, uses, fan_out, signing_out, telling] {
         task.abort();
@@ -261,8 +261,10 @@ async fn close(doors: Vec<JoinHandle<()>>, shutdown: &ShutdownSender, clients: u
     Ok(())
 }
 
-/// Lets the store finish what it has accepted.
-async fn stop_store(store: &Store, ended: oneshot::Receiver<Result<(), StoreError>>) -> StoreEnd {
+/// Lets the store finish what it has accepted, and what was acknowledged and only gathered.
+async fn stop_store(router: &Router, store: &Store, ended: oneshot::Receiver<Result<(), StoreError>>) -> StoreEnd {
+    // What fails there is logged, and shows in the store's own end.
+    let _ = router.write_receipts().await;
     store.stop().await;
     ended.await
 }

@@ -19,6 +19,7 @@ impl Read for ConversationsList {
     ) -> Result<ConversationsListResult, ErrorBody> {
         let ConversationsListParams { after, limit } = params;
         let limit = page_limit(limit, limits::PAGE_LIMIT_DEFAULT, limits::PAGE_LIMIT_MAX)?;
+        inner.count_receipts_of(caller.account_id).await?;
         let page = inner.read(move |snapshot| snapshot.conversations(caller.account_id, after.as_ref(), limit));
         let page = page.await?.ok_or_else(|| invalid("after: no page of this list ended with it"))?;
         Ok(ConversationsListResult { conversations: page.conversations, next: page.next })
@@ -29,6 +30,7 @@ impl Read for ConversationsGet {
     type Answer = Conversation;
 
     async fn read(inner: &Inner, caller: Caller, params: ConversationsGetParams) -> Result<Conversation, ErrorBody> {
+        inner.count_receipts_of(caller.account_id).await?;
         inner
             .read(move |snapshot| snapshot.conversation(caller.account_id, params.conversation_id))
             .await?

@@ -1,22 +1,24 @@
 //! Receipts: gathered in memory, written as one command a flush, and told once a conversation and flush.
 //!
-//! What is gathered and not yet written is lost with the server: the client says it again with its next receipt. What
-//! moves nothing, as clients say it again after each reconnect, is neither written nor told.
+//! What is gathered and not yet written is lost with a server that crashes: the client says it again with its next receipt. What
+//! moves nothing, as clients say it again after each reconnect, is neither written nor told. Nothing of it looks into the
+//! database where a conversation is small and was read to its end: a busy box gets a receipt for each few messages, and the
+//! database would have to be brought up to date for each look.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use posthouse_protocol::{
-    AccountId, ConversationId, Empty, ErrorBody, Event, Mark, Push, Receipt, ReceiptParams, Receipts, ReceiptsGet,
-    ReceiptsGetParams, Seq,
+    AccountId, ConversationId, Empty, ErrorBody, Event, Push, ReadState, Receipt, ReceiptParams, Receipts, ReceiptsGet,
+    ReceiptsGetParams, limits,
 };
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::call::{Caller, Read};
 use super::{Inner, Router, invalid, refused, store_failed};
-use crate::store::{MarksMove, Refusal, Snapshot, Step, StoreError};
+use crate::store::{MarksMove, MemberCheck, Moved, Refusal, Snapshot, Step, StoreError};
 
 /// For so long receipts are gathered.
 const GATHER: Duration = Duration::from_millis(500);
@@ -28,41 +30,41 @@ type Member = (AccountId, ConversationId);
 pub(super) struct Gathered {
     steps: Mutex<HashMap<Member, Gathering>>,
     some: Notify,
+    /// Held while what was gathered is written.
+    writing: tokio::sync::Mutex<()>,
 }
 
-/// A member's way since the last flush: how far it was, and how far it is to come, or 0 where it stays.
-#[derive(Clone, Copy)]
+/// How far a member has come since the last flush, by its own account; 0 where it said nothing.
+#[derive(Clone, Copy, Default)]
 struct Gathering {
-    from: Mark,
     read: u64,
     delivered: u64,
 }
 
 impl Gathered {
-    /// Keeps the furthest of what lies ahead of `from`; `last` is the newest message, so far as it is known.
-    fn add(&self, member: Member, from: Mark, last: Seq, params: &ReceiptParams) {
-        let ahead = |to: Seq, from: Seq| if to.min(last) > from { to.0 } else { 0 };
-        let read = params.read.unwrap_or(Seq(0));
-        let delivered = params.delivered.unwrap_or(Seq(0)).max(read);
-        let (read, delivered) = (ahead(read, from.read), ahead(delivered, from.delivered));
-        if read == 0 && delivered == 0 {
-            return;
-        }
+    /// Keeps the furthest.
+    fn add(&self, member: Member, params: &ReceiptParams) {
+        let [read, delivered] = [params.read, params.delivered].map(|seq| seq.map_or(0, |seq| seq.0));
         let mut steps = self.lock();
-        let step = steps.entry(member).or_insert(Gathering { from, read, delivered });
-        (step.read, step.delivered) = (step.read.max(read), step.delivered.max(delivered));
+        let step = steps.entry(member).or_default();
+        *step = Gathering { read: step.read.max(read), delivered: step.delivered.max(delivered) };
         drop(steps);
         self.some.notify_one();
     }
 
-    /// How far the member was, where it was found to be one since the last flush.
-    fn known(&self, member: Member) -> Option<Mark> {
-        self.lock().get(&member).map(|step| step.from)
+    /// Whether it was found to be a member since the last flush.
+    fn is_known(&self, member: Member) -> bool {
+        self.lock().contains_key(&member)
+    }
+
+    /// Whether something of the account's is gathered, or may be on its way into the store.
+    fn is_about(&self, account_id: AccountId) -> bool {
+        self.writing.try_lock().is_err() || self.lock().keys().any(|(account, _)| *account == account_id)
     }
 
     fn take(&self) -> Vec<Step> {
         let steps = std::mem::take(&mut *self.lock());
-        let step = |((account_id, conversation_id), Gathering { read, delivered, .. })| Step {
+        let step = |((account_id, conversation_id), Gathering { read, delivered })| Step {
             account_id,
             conversation_id,
             read,
@@ -84,16 +86,11 @@ impl Read for Receipt {
         if params.read.is_none() && params.delivered.is_none() {
             return Err(invalid("read, delivered: one of them at least"));
         }
-        let member = (caller.account_id, params.conversation_id);
-        let (from, last) = match inner.receipts.known(member) {
-            // There may be newer messages than when that was read.
-            Some(from) => (from, Seq(u64::MAX)),
-            None => {
-                let found = inner.read(move |snapshot| snapshot.mark_of(member.0, member.1)).await?;
-                found.ok_or_else(|| refused(Refusal::NoSuchConversation))?
-            }
-        };
-        inner.receipts.add(member, from, last, &params);
+        let (account_id, conversation_id) = (caller.account_id, params.conversation_id);
+        if !inner.receipts.is_known((account_id, conversation_id)) {
+            inner.write(MemberCheck { account_id, conversation_id }).await?;
+        }
+        inner.receipts.add((account_id, conversation_id), &params);
         Ok(Empty {})
     }
 }
@@ -102,6 +99,7 @@ impl Read for ReceiptsGet {
     type Answer = Receipts;
 
     async fn read(inner: &Inner, caller: Caller, params: ReceiptsGetParams) -> Result<Receipts, ErrorBody> {
+        inner.count_receipts_of(caller.account_id).await?;
         inner
             .read(move |snapshot| snapshot.receipts(caller.account_id, params.conversation_id))
             .await?
@@ -115,26 +113,51 @@ impl Router {
         loop {
             self.inner.receipts.some.notified().await;
             tokio::time::sleep(GATHER).await;
-            for steps in self.inner.receipts.take().chunks(MarksMove::LEN_MAX) {
-                if let Err(error) = self.inner.flush(steps.to_vec()).await {
-                    // That the store has stopped is no failure.
-                    if !matches!(error, StoreError::Stopped) {
-                        store_failed(&error);
-                    }
-                    return;
-                }
+            if self.write_receipts().await.is_err() {
+                return;
             }
         }
+    }
+
+    /// The same at once. Behind the last session this is what a stop of the server waits for.
+    ///
+    /// # Errors
+    /// The store's, which has been logged.
+    pub async fn write_receipts(&self) -> Result<(), StoreError> {
+        let written = self.inner.write_receipts().await;
+        written.inspect_err(|error| {
+            // That the store has stopped is no failure.
+            if !matches!(error, StoreError::Stopped) {
+                store_failed(error);
+            }
+        })
     }
 }
 
 impl Inner {
-    async fn flush(&self, steps: Vec<Step>) -> Result<(), StoreError> {
-        let command = MarksMove { steps: steps.clone() };
-        if self.store.write(command).await?.is_err() {
-            return Ok(());
+    /// What follows counts what the account has said so far.
+    pub(super) async fn count_receipts_of(&self, account_id: AccountId) -> Result<(), ErrorBody> {
+        if self.receipts.is_about(account_id) {
+            self.write_receipts().await.map_err(|error| store_failed(&error))?;
         }
-        for (recipients, event) in self.store.read(move |snapshot| told(snapshot, &steps)).await? {
+        Ok(())
+    }
+
+    async fn write_receipts(&self) -> Result<(), StoreError> {
+        let _until_told = self.receipts.writing.lock().await;
+        for steps in self.receipts.take().chunks(MarksMove::LEN_MAX) {
+            self.flush(steps.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&self, steps: Vec<Step>) -> Result<(), StoreError> {
+        let Ok(moved) = self.store.write(MarksMove { steps }).await? else { return Ok(()) };
+        let News { mut events, read, large } = news(&moved);
+        if !read.is_empty() || !large.is_empty() {
+            events.extend(self.store.read(move |snapshot| counted(snapshot, read, large)).await?);
+        }
+        for (recipients, event) in events {
             let frame = serde_json::to_string(&Push { cursor: None, event }).expect("events have string keys");
             self.registry.deliver_lossy(&recipients, &Utf8Bytes::from(frame));
         }
@@ -142,21 +165,57 @@ impl Inner {
     }
 }
 
-/// Who is to be told what.
-fn told(snapshot: &Snapshot, steps: &[Step]) -> Result<Vec<(Vec<AccountId>, Event)>, StoreError> {
-    let mut moved: BTreeMap<ConversationId, Vec<AccountId>> = BTreeMap::new();
-    let mut events = Vec::new();
-    for step in steps {
-        let Some(state) = snapshot.read_state(step.account_id, step.conversation_id)? else { continue };
-        moved.entry(step.conversation_id).or_default().push(step.account_id);
-        if step.read > 0 {
-            events.push((vec![step.account_id], Event::ReadState(state)));
+type Told = (Arc<[AccountId]>, Event);
+
+/// What is to be told.
+#[derive(Default)]
+struct News {
+    /// What is known already.
+    events: Vec<Told>,
+    /// Who has messages left to read, which have to be counted.
+    read: Vec<Member>,
+    /// Conversations that are told only how many have come how far.
+    large: BTreeMap<ConversationId, Arc<[AccountId]>>,
+}
+
+fn news(moved: &[Moved]) -> News {
+    let mut news = News::default();
+    let mut small: BTreeMap<ConversationId, (Arc<[AccountId]>, Receipts)> = BTreeMap::new();
+    for Moved { conversation_id, mark, has_read, last, members } in moved {
+        let (conversation_id, members) = (*conversation_id, Arc::clone(members));
+        if *has_read && mark.read == *last {
+            let state = ReadState { conversation_id, read: mark.read, unread: 0, mentions: 0 };
+            news.events.push(([mark.account_id].into(), Event::ReadState(state)));
+        } else if *has_read {
+            news.read.push((mark.account_id, conversation_id));
         }
+        if members.len() > limits::RECEIPT_MEMBERS_MAX {
+            news.large.insert(conversation_id, members);
+            continue;
+        }
+        let nothing = Receipts { conversation_id, marks: Vec::new(), counts: None };
+        small.entry(conversation_id).or_insert((members, nothing)).1.marks.push(*mark);
     }
-    for (conversation_id, mut accounts) in moved {
-        accounts.sort_unstable();
-        let members = snapshot.member_ids(conversation_id)?;
-        let receipts = snapshot.receipts_of(conversation_id, &members, &accounts)?;
+    for (members, mut receipts) in small.into_values() {
+        receipts.marks.sort_unstable_by_key(|mark| mark.account_id);
+        news.events.push((members, Event::Receipts(receipts)));
+    }
+    news
+}
+
+/// The rest of it, which only the database knows.
+fn counted(
+    snapshot: &Snapshot,
+    read: Vec<Member>,
+    large: BTreeMap<ConversationId, Arc<[AccountId]>>,
+) -> Result<Vec<Told>, StoreError> {
+    let mut events = Vec::new();
+    for (account_id, conversation_id) in read {
+        let Some(state) = snapshot.read_state(account_id, conversation_id)? else { continue };
+        events.push(([account_id].into(), Event::ReadState(state)));
+    }
+    for (conversation_id, members) in large {
+        let receipts = snapshot.receipts_of(conversation_id, &members, &[])?;
         events.push((members, Event::Receipts(receipts)));
     }
     Ok(events)

@@ -55,9 +55,9 @@ use command::GroupsLeave;
 pub use command::{
     AccountAdd, AccountDepart, AccountDisable, AccountEnable, AccountImport, AccountRename, AccountReset,
     AccountRoleSet, By, DeviceAdd, DevicesRevoke, DevicesUsed, DirectOpen, EverybodyFill, EverybodyOpen, GroupCreate,
-    GroupLeave, GroupRole, GroupUpdate, InviteAccept, InviteAdd, InviteRevoke, MarksMove, MemberRemove, MembersAdd,
-    MessageAppend, MessageEdit, MessageReact, MessageRecall, NewAccount, OwnerClaim, OwnerRecover, PasswordSet,
-    PreferencesSet, ProbeAdmit, Refusal, RetentionSet, Revoked, Step, Write,
+    GroupLeave, GroupRole, GroupUpdate, InviteAccept, InviteAdd, InviteRevoke, MarksMove, MemberCheck, MemberRemove,
+    MembersAdd, MessageAppend, MessageEdit, MessageReact, MessageRecall, Moved, NewAccount, OwnerClaim, OwnerRecover,
+    PasswordSet, PreferencesSet, ProbeAdmit, Refusal, RetentionSet, Revoked, Step, Write,
 };
 pub use committed::Committed;
 pub use database::{CACHE_MIB, FILE_NAME};

@@ -1,5 +1,6 @@
 //! Unread counts, receipts and read state: right on every device, told without noise, never going back.
 
+use nix::sys::signal::Signal;
 use posthouse_client::new_client_msg_id;
 use posthouse_e2e::raw::RawSocket;
 use posthouse_e2e::wait::within;
@@ -51,6 +52,25 @@ async fn unread_and_mentions_are_counted_alike_on_every_device_and_survive_a_cra
     assert_eq!(counts(&ben, conversation).await, (0, 0), "sending counts as reading");
     assert_eq!(counts(&anna, conversation).await, (1, 0));
     server.assert_undisturbed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_that_was_answered_counts_at_once_and_lasts_through_a_stop() {
+    let (site, server) = Site::with_accounts(&["anna", "ben"]);
+    let anna = Device::log_in(&server.url(), "anna").await;
+    let ben = Device::log_in(&server.url(), "ben").await;
+    let conversation = anna.direct("ben").await;
+    for _ in 0..5 {
+        anna.send(conversation, "hello").await;
+    }
+    read(&ben, conversation, 3).await;
+    assert_eq!(counts(&ben, conversation).await, (2, 0));
+    read(&ben, conversation, 4).await;
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.ended().status.code(), Some(0));
+    let server = site.start();
+    let ben = Device::connect(&server.url(), ben.token.clone()).await;
+    assert_eq!(counts(&ben, conversation).await, (1, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,8 @@
 //! How far members have come.
 
-use posthouse_protocol::{AccountId, ConversationId};
+use std::sync::Arc;
+
+use posthouse_protocol::{AccountId, ConversationId, Mark, Seq};
 
 use super::{Decision, Group, Write};
 use crate::store::authority;
@@ -19,28 +21,68 @@ pub struct Step {
     pub delivered: u64,
 }
 
-/// Notes how far members have come. What is behind the newest message counts as that one; nothing goes back.
+/// What came of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Where.
+    pub conversation_id: ConversationId,
+    /// Who, and how far it is now.
+    pub mark: Mark,
+    /// Whether it has read more than before.
+    pub has_read: bool,
+    /// The newest message.
+    pub last: Seq,
+    /// Who is in the conversation.
+    pub members: Arc<[AccountId]>,
+}
+
+/// Whether an account is in a conversation. The writer knows at once, without looking into the database, which may be behind.
+pub struct MemberCheck {
+    /// Who.
+    pub account_id: AccountId,
+    /// Where.
+    pub conversation_id: ConversationId,
+}
+
+impl Write for MemberCheck {
+    type Output = ();
+
+    fn decide(self, group: &mut Group<'_>) -> Decision<()> {
+        Ok(authority::as_member(group.state, self.account_id, self.conversation_id).map(|_| ()))
+    }
+}
+
+/// Notes how far members have come, and gives those who came further. What is behind the newest message counts as that one;
+/// nothing goes back.
 pub struct MarksMove {
     /// At most [`MarksMove::LEN_MAX`].
     pub steps: Vec<Step>,
 }
 
 impl MarksMove {
-    /// So many fit into a group of the log.
-    pub const LEN_MAX: usize = 4096;
+    /// So many fit into a group of the log, and keep what follows waiting for some milliseconds.
+    pub const LEN_MAX: usize = 512;
 }
 
 impl Write for MarksMove {
-    type Output = ();
+    type Output = Vec<Moved>;
 
-    fn decide(self, group: &mut Group<'_>) -> Decision<()> {
+    fn decide(self, group: &mut Group<'_>) -> Decision<Vec<Moved>> {
+        let mut moved = Vec::new();
         for Step { account_id, conversation_id, read, delivered } in self.steps {
             let Ok(conversation) = authority::as_member(group.state, account_id, conversation_id) else { continue };
-            let last = conversation.last_seq;
-            let row = MarkRow { read: read.min(last), delivered: delivered.max(read).min(last) };
-            // Applying takes the larger of what is there and what comes.
-            group.put(Row::plain(RowKey::mark(conversation_id, account_id), row.to_bytes()));
+            let (last, members) = (conversation.last_seq, Arc::clone(&conversation.members));
+            let key = RowKey::mark(conversation_id, account_id);
+            let before = group.overlay.row(&key)?.map_or(Ok(MarkRow::default()), |row| MarkRow::from_bytes(&row))?;
+            let (read, delivered) = (read.min(last), delivered.max(read).min(last));
+            let row = MarkRow { read: read.max(before.read), delivered: delivered.max(before.delivered) };
+            if row == before {
+                continue;
+            }
+            group.put(Row::plain(key, row.to_bytes()));
+            let mark = Mark { account_id, read: Seq(row.read), delivered: Seq(row.delivered) };
+            moved.push(Moved { conversation_id, mark, has_read: row.read > before.read, last: Seq(last), members });
         }
-        Ok(Ok(()))
+        Ok(Ok(moved))
     }
 }

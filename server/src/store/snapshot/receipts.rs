@@ -46,19 +46,6 @@ impl Snapshot {
         Ok(ReadState { unread, mentions: mentions.min(unread), ..nothing })
     }
 
-    /// How far a member has come, and the number of the newest message; `None` where the account is none.
-    pub fn mark_of(
-        &self,
-        account_id: AccountId,
-        conversation_id: ConversationId,
-    ) -> Result<Option<(Mark, Seq)>, StoreError> {
-        if !self.is_member(account_id, conversation_id)? {
-            return Ok(None);
-        }
-        let (last, _) = self.head(conversation_id)?;
-        Ok(Some((self.mark(account_id, conversation_id)?, Seq(last))))
-    }
-
     /// How far the members have come, for one of them.
     pub fn receipts(&self, reader: AccountId, conversation_id: ConversationId) -> Result<Option<Receipts>, StoreError> {
         if !self.membership(reader, conversation_id)?.is_some_and(|membership| membership.is_current()) {
