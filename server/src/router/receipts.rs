@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::call::{Caller, Read};
 use super::{Inner, Router, invalid, refused, store_failed};
-use crate::store::{MarksMove, MemberCheck, Moved, Refusal, Snapshot, Step, StoreError};
+use crate::store::{MarksMove, Moved, Refusal, Snapshot, Step, StoreError};
 
 /// For so long receipts are gathered.
 const GATHER: Duration = Duration::from_millis(500);
@@ -52,11 +52,6 @@ impl Gathered {
         self.some.notify_one();
     }
 
-    /// Whether it was found to be a member since the last flush.
-    fn is_known(&self, member: Member) -> bool {
-        self.lock().contains_key(&member)
-    }
-
     /// Whether something of the account's is gathered, or may be on its way into the store.
     fn is_about(&self, account_id: AccountId) -> bool {
         self.writing.try_lock().is_err() || self.lock().keys().any(|(account, _)| *account == account_id)
@@ -87,9 +82,8 @@ impl Read for Receipt {
             return Err(invalid("read, delivered: one of them at least"));
         }
         let (account_id, conversation_id) = (caller.account_id, params.conversation_id);
-        if !inner.receipts.is_known((account_id, conversation_id)) {
-            inner.write(MemberCheck { account_id, conversation_id }).await?;
-        }
+        let members = inner.store.members().of(account_id, conversation_id);
+        members.ok_or_else(|| refused(Refusal::NoSuchConversation))?;
         inner.receipts.add((account_id, conversation_id), &params);
         Ok(Empty {})
     }

@@ -22,6 +22,7 @@ mod expiry;
 mod format;
 mod handoff;
 mod highest;
+mod member_index;
 mod membership;
 mod overlay;
 pub mod probe;
@@ -55,14 +56,15 @@ use command::GroupsLeave;
 pub use command::{
     AccountAdd, AccountDepart, AccountDisable, AccountEnable, AccountImport, AccountRename, AccountReset,
     AccountRoleSet, By, DeviceAdd, DevicesRevoke, DevicesUsed, DirectOpen, EverybodyFill, EverybodyOpen, GroupCreate,
-    GroupLeave, GroupRole, GroupUpdate, InviteAccept, InviteAdd, InviteRevoke, MarksMove, MemberCheck, MemberRemove,
-    MembersAdd, MessageAppend, MessageEdit, MessageReact, MessageRecall, Moved, NewAccount, OwnerClaim, OwnerRecover,
-    PasswordSet, PreferencesSet, ProbeAdmit, Refusal, RetentionSet, Revoked, Step, Write,
+    GroupLeave, GroupRole, GroupUpdate, InviteAccept, InviteAdd, InviteRevoke, MarksMove, MemberRemove, MembersAdd,
+    MessageAppend, MessageEdit, MessageReact, MessageRecall, Moved, NewAccount, OwnerClaim, OwnerRecover, PasswordSet,
+    PreferencesSet, ProbeAdmit, Refusal, RetentionSet, Revoked, Step, Write,
 };
 pub use committed::Committed;
 pub use database::{CACHE_MIB, FILE_NAME};
 pub use device_index::{DeviceIndex, FoundDevice, SignedOut, TokenHash};
 pub use format::{MIN_READER, SCHEMA};
+pub use member_index::MemberIndex;
 pub use record::{Origin, Published, Recipients, cursor, gseq};
 pub use rows::AccountRow;
 pub use rows::GroupSettings;
@@ -229,6 +231,7 @@ pub struct Store {
     queue: Queue,
     epoch: Epoch,
     devices: Arc<DeviceIndex>,
+    members: Arc<MemberIndex>,
     owner: watch::Receiver<Option<Account>>,
     floor: Arc<AtomicU64>,
 }
@@ -306,10 +309,11 @@ impl Store {
         let overlay = Overlay::new(Arc::clone(&database));
         let (sign_out, signed_out) = mpsc::channel(SIGNED_OUT_LEN_MAX);
         let devices = Arc::clone(&state.devices);
+        let members = Arc::clone(&state.members);
         let owner = state.owner.subscribe();
         let floor = Arc::new(AtomicU64::new(state.floor));
         let writer = Writer { log, state, overlay, handoff: Arc::clone(&handoff), settled, sign_out };
-        let store = Self { database, handoff, queue, epoch, devices, owner, floor };
+        let store = Self { database, handoff, queue, epoch, devices, members, owner, floor };
         Ok(Assembled { writer, jobs, store, published: Records::new(groups), signed_out })
     }
 
@@ -321,6 +325,11 @@ impl Store {
     /// Which tokens are valid.
     pub fn devices(&self) -> &DeviceIndex {
         &self.devices
+    }
+
+    /// Who is in which conversation.
+    pub fn members(&self) -> &MemberIndex {
+        &self.members
     }
 
     /// Who owns the site; nobody does until it is claimed.

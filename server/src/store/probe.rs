@@ -40,6 +40,7 @@ impl State {
     pub fn open_probe_conversation(&mut self, members: Arc<[AccountId]>, sight: Sight) {
         let (kind, group) = (ConversationKind::Direct, None);
         let (last_seq, last_counted, last_ts) = (0, 0, 0);
+        self.members.set(CONVERSATION, Arc::clone(&members));
         let conversation = Conversation { kind, group, members, sight, last_seq, last_counted, last_ts };
         self.conversations.insert(CONVERSATION, conversation);
     }

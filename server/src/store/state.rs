@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::StoreError;
 use super::device_index::{DeviceIndex, ServingTime, TokenHash};
+use super::member_index::MemberIndex;
 use super::membership::MembershipRow;
 use super::probe;
 use super::record::decode_json;
@@ -47,6 +48,8 @@ pub(super) struct State {
     /// The last record that is no longer kept.
     pub floor: u64,
     pub conversations: IdMap<ConversationId, Conversation>,
+    /// Who is in each of them, shared with those who ask.
+    pub members: Arc<MemberIndex>,
     /// (lower, higher) → their direct conversation.
     pub direct: IdMap<(AccountId, AccountId), ConversationId>,
     /// The group that every account is in, if there is one.
@@ -235,6 +238,7 @@ impl State {
         }
         let kind = row.kind.value();
         let (last_seq, last_counted, last_ts) = (0, 0, 0);
+        self.members.set(conversation_id, Arc::clone(&members));
         let conversation = Conversation { kind, group, members, sight, last_seq, last_counted, last_ts };
         self.conversations.insert(conversation_id, conversation);
     }

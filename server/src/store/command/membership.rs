@@ -4,6 +4,7 @@
 //! goes out sees that message as the last one and is told then (`conversation_removed`).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use posthouse_protocol::{
     Account, AccountId, AccountStatus, Body, ConversationAdded, ConversationId, ConversationKind, ConversationRemoved,
@@ -51,6 +52,8 @@ impl Group<'_> {
         let mut members = [&conversation.members, accounts].concat();
         members.sort_unstable();
         conversation.members = members.into();
+        let members = Arc::clone(&conversation.members);
+        self.state.members.set(conversation_id, members);
         self.store_group(conversation_id)?;
         for account_id in accounts {
             let added = self.as_added(conversation_id, *account_id);
@@ -78,6 +81,8 @@ impl Group<'_> {
         if let Some(group) = &mut conversation.group {
             group.set_role(account_id, MemberRole::Member);
         }
+        let members = Arc::clone(&conversation.members);
+        self.state.members.set(conversation_id, members);
         self.store_group(conversation_id)?;
         self.tell(account_id, Event::ConversationRemoved(ConversationRemoved { conversation_id }));
         Ok(())

@@ -47,7 +47,7 @@ pub use invites::{InviteAccept, InviteAdd, InviteRevoke};
 pub use messages::MessageAppend;
 pub use preferences::PreferencesSet;
 pub use probe::ProbeAdmit;
-pub use receipts::{MarksMove, MemberCheck, Moved, Step};
+pub use receipts::{MarksMove, Moved, Step};
 pub use site::RetentionSet;
 
 /// Why a command was refused.

@@ -36,22 +36,6 @@ pub struct Moved {
     pub members: Arc<[AccountId]>,
 }
 
-/// Whether an account is in a conversation. The writer knows at once, without looking into the database, which may be behind.
-pub struct MemberCheck {
-    /// Who.
-    pub account_id: AccountId,
-    /// Where.
-    pub conversation_id: ConversationId,
-}
-
-impl Write for MemberCheck {
-    type Output = ();
-
-    fn decide(self, group: &mut Group<'_>) -> Decision<()> {
-        Ok(authority::as_member(group.state, self.account_id, self.conversation_id).map(|_| ()))
-    }
-}
-
 /// Notes how far members have come, and gives those who came further. What is behind the newest message counts as that one;
 /// nothing goes back.
 pub struct MarksMove {

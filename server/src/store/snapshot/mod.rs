@@ -66,11 +66,6 @@ impl Snapshot {
         Ok(found.map(|found| decode_json("a membership", &found)).transpose()?)
     }
 
-    /// Whether the account is in a conversation now.
-    pub fn is_member(&self, account_id: AccountId, conversation_id: ConversationId) -> Result<bool, StoreError> {
-        Ok(self.membership(account_id, conversation_id)?.is_some_and(|membership| membership.is_current()))
-    }
-
     pub(in crate::store) fn read<T>(
         &self,
         read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
