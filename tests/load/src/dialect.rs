@@ -4,9 +4,12 @@
 //! channels for each of 10,000 connections and shares one core with nobody; so the load uses the same
 //! WebSocket stack and the same types without it.
 
+use std::time::Duration;
+
 use posthouse_client::new_client_msg_id;
 use posthouse_protocol::{
-    Connect, ConnectParams, ConversationId, ErrorBody, Message, Request, RequestId, Send, SendParams, Token,
+    Connect, ConnectParams, ConversationId, ErrorBody, Message, Method, Presence, PresenceParams, PresenceStatus,
+    Receipt, ReceiptParams, Request, RequestId, Send, SendParams, Seq, Token,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -14,6 +17,12 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Length of every message's text, in bytes.
 pub const TEXT_LEN: usize = 128;
+
+/// Who reads gathers for so long how far, and says it once: as `posthouse chat` does.
+pub const RECEIPT_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The id of requests whose answer no load waits for.
+const ASIDE: RequestId = RequestId(u32::MAX as u64 - 1);
 
 /// Who answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +100,17 @@ impl Dialect {
         }
     }
 
+    /// That everything in a conversation was read up to a message; the relay knows nothing of the kind.
+    pub fn read_up_to(conversation: u64, seq: u64) -> Utf8Bytes {
+        let (conversation_id, read, delivered) = (ConversationId(conversation), Some(Seq(seq)), None);
+        aside::<Receipt>(&ReceiptParams { conversation_id, read, delivered })
+    }
+
+    /// That a person is there, and wants to know who else is.
+    pub fn online() -> Utf8Bytes {
+        aside::<Presence>(&PresenceParams { status: PresenceStatus::Online })
+    }
+
     /// The relay's message with a number in its text, to all other members of a group.
     pub fn cast(id: u64, group: u64, number: u64) -> Utf8Bytes {
         format!("cast {id} {group} {}", text(number)).into()
@@ -126,6 +146,10 @@ fn text(number: u64) -> String {
     format!("{number:.<TEXT_LEN$}")
 }
 
+fn aside<M: Method>(params: &M::Params) -> Utf8Bytes {
+    json(&Request::<M>::new(ASIDE, params))
+}
+
 fn json(value: &impl serde::Serialize) -> Utf8Bytes {
     serde_json::to_string(value).expect("requests have string keys").into()
 }
@@ -139,6 +163,7 @@ fn read_server(frame: &str) -> anyhow::Result<Heard> {
     }
     Ok(match (fields.id, fields.error) {
         (_, Some(error)) => Heard::Refused(format!("{:?}: {}", error.code, error.message)),
+        (Some(ASIDE), None) => Heard::Other,
         (Some(id), None) => Heard::Answer(id.0),
         (None, None) => Heard::Other,
     })
@@ -178,6 +203,7 @@ mod tests {
         let server = |frame| Dialect::Server.read(frame).expect("a frame");
         assert_eq!(server(r#"{"id":3,"result":{}}"#), Heard::Answer(3));
         assert_eq!(server(r#"{"event":"presence","data":{}}"#), Heard::Other);
+        assert_eq!(server(r#"{"id":4294967294,"result":{}}"#), Heard::Other);
         let refused = server(r#"{"id":3,"error":{"code":"not_found","message":"no","retryable":false}}"#);
         assert!(matches!(refused, Heard::Refused(_)), "{refused:?}");
         assert!(Dialect::Server.read("ok").is_err());

@@ -2,6 +2,8 @@
 //!
 //! A thread says when each message is due, whatever has become of those before, and each latency counts
 //! from that instant: a server that stalls can't hide it by slowing the load down (coordinated omission).
+//!
+//! Everybody is online and wants to know who else is; who gets messages says half a second later how far it has read.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,12 +18,15 @@ use tokio::task::JoinSet;
 
 use crate::bench::Target;
 use crate::check::Sent;
-use crate::dialect::{Dialect, Heard, Person};
+use crate::dialect::{Dialect, Heard, Person, RECEIPT_INTERVAL};
 use crate::line::Line;
 use crate::process::Usage;
 
 /// Connections that are made at once: fewer than wait in a listening socket.
 pub const OPENED_AT_ONCE: usize = 500;
+
+/// Until it is known to everybody who is there; a short load waits less.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// Everything that was sent is answered and delivered by then.
 const LAST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -73,7 +78,12 @@ pub async fn open(target: &Target, people: &[Person], at_once: usize) -> anyhow:
 /// Any connection's, and a message that did not arrive, twice, or out of order.
 pub async fn run(target: &Target, users: u64, pairs: u64, rate: f64, length: Duration) -> anyhow::Result<Outcome> {
     let people = &target.site.content.people[..usize::try_from(users)?];
-    let lines = open(target, people, OPENED_AT_ONCE).await?;
+    let mut lines = open(target, people, OPENED_AT_ONCE).await?;
+    if target.process.dialect() == Dialect::Server {
+        for line in &mut lines {
+            line.send(Dialect::online()).await?;
+        }
+    }
     let gap = Duration::from_secs_f64(1.0 / rate);
     let count = usize::try_from(length.as_nanos() / gap.as_nanos())?;
     let (failed, mut failures) = mpsc::channel(1);
@@ -87,7 +97,8 @@ pub async fn run(target: &Target, users: u64, pairs: u64, rate: f64, length: Dur
         senders.push(sender);
         tasks.spawn(drive(line, orders, Arc::clone(&ledger)));
     }
-    let before = target.process.usage()?;
+    tokio::time::sleep(SETTLE.min(length / 4)).await;
+    let (began, before) = (Instant::now(), target.process.usage()?);
     let mut ticks = pace(count, gap, &ledger);
     let dialect = target.process.dialect();
     let mut numbers: Vec<Vec<u64>> = vec![Vec::new(); usize::try_from(pairs)?];
@@ -99,7 +110,7 @@ pub async fn run(target: &Target, users: u64, pairs: u64, rate: f64, length: Dur
         let _ = senders[2 * pair].send(dialect.message(number, to, number));
     }
     ledger.all_arrived(count, &mut failures).await?;
-    let (after, length) = (target.process.usage()?, ledger.began.elapsed());
+    let (after, length) = (target.process.usage()?, began.elapsed());
     tasks.shutdown().await;
     let mut state = ledger.state.lock().unwrap_or_else(PoisonError::into_inner);
     let acknowledged = std::mem::replace(&mut state.acknowledged, Histogram::new(3)?);
@@ -154,11 +165,27 @@ async fn drive(
     ledger: Arc<Ledger>,
 ) {
     let mut last_seq = HashMap::new();
+    let mut read = None;
+    let receipt = tokio::time::sleep(RECEIPT_INTERVAL);
+    tokio::pin!(receipt);
     let result: anyhow::Result<()> = async {
         loop {
             tokio::select! {
-                heard = line.next() => ledger.note(&heard?, &mut last_seq)?,
+                heard = line.next() => {
+                    let heard = heard?;
+                    ledger.note(&heard, &mut last_seq)?;
+                    if let Heard::Message { conversation: conversation @ 1.., seq, .. } = heard
+                        && read.replace((conversation, seq)).is_none()
+                    {
+                        receipt.as_mut().reset(tokio::time::Instant::now() + RECEIPT_INTERVAL);
+                    }
+                }
                 Some(frame) = orders.recv() => line.send(frame).await?,
+                () = &mut receipt, if read.is_some() => {
+                    if let Some((conversation, seq)) = read.take() {
+                        line.send(Dialect::read_up_to(conversation, seq)).await?;
+                    }
+                }
             }
         }
     }

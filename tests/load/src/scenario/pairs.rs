@@ -1,5 +1,5 @@
 //! Closed loop: each of many pairs sends its next message when the last one was acknowledged to its
-//! sender and has arrived at its recipient.
+//! sender and has arrived at its recipient, who says every half second how far it has read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::bench::{Bench, Target};
 use crate::check::{self, Sent};
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, RECEIPT_INTERVAL};
 use crate::figure::Figure;
 use crate::fleet::{self, OPENED_AT_ONCE};
 use crate::line::Line;
@@ -55,7 +55,10 @@ async fn round(bench: &Bench, dialect: Dialect) -> anyhow::Result<Round> {
     let mut peer = 1;
     while let (Some(one), Some(other), Some(conversation)) = (lines.next(), lines.next(), conversations.next()) {
         let to = if dialect == Dialect::Server { *conversation } else { peer };
-        pairs.spawn(converse(one, other, dialect, to, Arc::clone(&shared)));
+        // Spread over the interval, as people are.
+        let share = f64::from(u32::try_from(pairs.len())?) / bench.plan.pairs as f64;
+        let receipt_due = Instant::now() + RECEIPT_INTERVAL.mul_f64(share);
+        pairs.spawn(converse(one, other, dialect, (to, receipt_due), Arc::clone(&shared)));
         peer += 2;
     }
     let round = measure(bench, &target, &shared).await?;
@@ -94,7 +97,7 @@ async fn converse(
     mut one: Line,
     mut other: Line,
     dialect: Dialect,
-    to: u64,
+    (to, mut receipt_due): (u64, Instant),
     shared: Arc<Loop>,
 ) -> anyhow::Result<(u64, u64)> {
     let mut number = 0;
@@ -105,6 +108,10 @@ async fn converse(
         let seq = other.message(number).await?;
         anyhow::ensure!(dialect == Dialect::Relay || seq == number, "message {number} has seq {seq}");
         shared.done.fetch_add(1, Ordering::Relaxed);
+        if dialect == Dialect::Server && Instant::now() >= receipt_due {
+            other.send(Dialect::read_up_to(to, seq)).await?;
+            receipt_due = Instant::now() + RECEIPT_INTERVAL;
+        }
     }
     Ok((to, number))
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::bench::Bench;
+use crate::check::{self, Sent};
 use crate::dialect::Dialect;
 use crate::figure::Figure;
 use crate::fill;
@@ -11,6 +12,9 @@ use crate::process::Process;
 
 /// Messages a conversation gets before each kill, so that the log has something to replay.
 const BEFORE_KILL: u64 = 5;
+
+/// Conversations that are read back at the end.
+const READ_BACK: usize = 50;
 
 /// Seconds from the start of the process to the first answer.
 pub async fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
@@ -28,7 +32,15 @@ pub async fn run(bench: &Bench) -> anyhow::Result<Vec<Figure>> {
         times.push(began.elapsed().as_secs_f64());
         memory.push(server.usage()?.resident as f64 / 1024.0 / 1024.0);
     }
-    server.stop()?;
+    let people = site.content.people.iter().step_by(2).zip(&site.content.conversations).take(READ_BACK);
+    let sent: Vec<Sent> = people
+        .map(|(reader, conversation)| {
+            let (reader, conversation, before) = (reader.clone(), *conversation, site.content.messages);
+            let numbers = std::iter::repeat_n(1..=BEFORE_KILL, plan.rounds).flatten().collect();
+            Sent { reader, conversation, before, numbers }
+        })
+        .collect();
+    check::kill_and_read_back(server, &site, &bench.cores.all, &sent).await?;
     let size = std::fs::metadata(site.data_dir().join("posthouse.redb"))?.len();
     Ok(vec![
         Figure::new("start_after_kill", "s", times),
