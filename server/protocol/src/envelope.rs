@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use crate::event::Pushed;
-use crate::{ErrorBody, ErrorCode, Method, Push, RequestId};
+use crate::{ErrorBody, ErrorCode, Method, Push, RequestId, strict};
 
 /// A request as a client writes it: `{"id": 1, "method": "send", "params": {…}}`.
 #[derive(Debug, Serialize)]
@@ -37,18 +37,13 @@ pub struct RequestHead<'a> {
 impl<'a> RequestHead<'a> {
     /// Reads the envelope of a request.
     pub fn parse(frame: &'a str) -> Result<Self, ErrorBody> {
-        serde_json::from_str(frame)
+        strict::from_str(frame)
             .map_err(|error| ErrorBody::new(ErrorCode::BadRequest, format!("the frame is not a request: {error}")))
     }
 
     /// Reads the parameters of the method `M`. Missing parameters count as `{}`.
     pub fn params<M: Method>(&self) -> Result<M::Params, ErrorBody> {
-        let text = self.params.map_or("{}", RawValue::get);
-        if !text.starts_with('{') {
-            // serde would read the fields of a struct from an array, too.
-            return Err(ErrorBody::new(ErrorCode::InvalidParams, format!("{}: params must be an object", M::NAME)));
-        }
-        serde_json::from_str(text)
+        strict::from_str(self.params.map_or("{}", RawValue::get))
             .map_err(|error| ErrorBody::new(ErrorCode::InvalidParams, format!("{}: {error}", M::NAME)))
     }
 }

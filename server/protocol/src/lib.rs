@@ -35,6 +35,7 @@ mod routes;
 #[cfg(test)]
 mod schema;
 mod session;
+pub mod strict;
 mod title;
 mod typing;
 pub mod update;

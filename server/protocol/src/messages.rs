@@ -137,7 +137,7 @@ pub struct SendParams {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<MessageId>,
     /// Whom it calls.
-    #[serde(default, deserialize_with = "crate::method::object", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mentions: Option<Mentions>,
 }
 

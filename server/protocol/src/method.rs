@@ -38,14 +38,3 @@ pub(crate) use methods;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Empty {}
-
-/// Reads an object that may be left out: serde alone would read its fields from an array, too.
-pub(crate) fn object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: DeserializeOwned,
-{
-    let fields = Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)?;
-    let value = fields.map(|fields| serde_json::from_value(serde_json::Value::Object(fields)));
-    value.transpose().map_err(serde::de::Error::custom)
-}

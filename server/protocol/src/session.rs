@@ -56,7 +56,7 @@ pub struct ConnectParams {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Token>,
     /// Where this client stands, if it was connected before.
-    #[serde(default, deserialize_with = "crate::method::object", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<Resume>,
 }
 

@@ -12,7 +12,7 @@ use posthouse_protocol::appliance::PlainHttp;
 use posthouse_protocol::update::{
     ApplyParams, POSTPONED_DAYS_MAX, PostponeParams, UPDATE_PATH, UpdateHistory, UpdateRequest, UpdateState,
 };
-use posthouse_protocol::{AccountRole, ErrorBody, ErrorCode, Profile, Token};
+use posthouse_protocol::{AccountRole, ErrorBody, ErrorCode, Profile, Token, strict};
 use posthouse_updater::Sha256;
 use serde::de::DeserializeOwned;
 
@@ -251,7 +251,7 @@ async fn read<T: DeserializeOwned>(headers: &HeaderMap, sent: Incoming) -> Resul
     let read = body::read(sent, BODY_LEN_MAX).await;
     let bytes = read.map_err(|unread| Refused::Unread { status: unread.status, message: unread.message })?;
     let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-    serde_json::from_slice(text).map_err(|error| Refused::Odd(error.to_string()))
+    strict::from_slice(text).map_err(|error| Refused::Odd(error.to_string()))
 }
 
 fn bearer(header: &str) -> Option<Token> {

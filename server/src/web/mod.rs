@@ -22,7 +22,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use posthouse_protocol::appliance::{Language, PlainHttp, Settings};
 use posthouse_protocol::claim::{CHALLENGE_PATH, CLAIM_PATH, PROOF_PATH};
-use posthouse_protocol::{ErrorBody, ErrorCode, Fingerprint, LOGIN_PATH, LOGOUT_PATH};
+use posthouse_protocol::{ErrorBody, ErrorCode, Fingerprint, LOGIN_PATH, LOGOUT_PATH, strict};
 use tokio::sync::watch;
 
 use crate::body;
@@ -192,7 +192,7 @@ async fn read_json<T: serde::de::DeserializeOwned>(asked: &Asked, body: Incoming
         return Err(page::error(StatusCode::UNSUPPORTED_MEDIA_TYPE, &error));
     }
     let bytes = read(body).await?;
-    serde_json::from_slice(&bytes).map_err(|error| {
+    strict::from_slice(&bytes).map_err(|error| {
         let error = ErrorBody::new(ErrorCode::InvalidParams, error.to_string());
         page::error(StatusCode::BAD_REQUEST, &error)
     })

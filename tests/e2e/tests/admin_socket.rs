@@ -58,16 +58,20 @@ fn every_line_gets_its_answer_and_what_is_wrong_a_typed_error() {
     let server = site.start();
     let mut lines = Lines::open(&server);
     let add = |name: &str, password: &str| json!({ "id": 7, "method": "account.add", "params": { "username": name, "password": password } });
+    let mut as_object = add("anna", PASSWORD);
+    as_object["params"]["role"] = json!({ "owner": null });
     for (line, code) in [
         ("".to_owned(), "bad_request"),
         ("hello".to_owned(), "bad_request"),
         ("[1]".to_owned(), "bad_request"),
+        ("[7,\"retention.get\",{}]".to_owned(), "bad_request"),
         ("{\"id\":7}".to_owned(), "bad_request"),
         ("{\"id\":7,\"method\":\"account.remove\"}".to_owned(), "unknown_method"),
         ("{\"id\":7,\"method\":\"send\",\"params\":{}}".to_owned(), "unknown_method"),
         ("{\"id\":7,\"method\":\"account.add\"}".to_owned(), "invalid_params"),
         (add("", PASSWORD).to_string(), "invalid_params"),
         (add("a b", PASSWORD).to_string(), "invalid_params"),
+        (as_object.to_string(), "invalid_params"),
         (add(&"a".repeat(33), PASSWORD).to_string(), "invalid_params"),
         (add("anna", "short").to_string(), "invalid_params"),
         (add("anna", &"x".repeat(257)).to_string(), "invalid_params"),

@@ -76,8 +76,12 @@ async fn who_does_not_know_the_password_gets_the_same_answer_as_for_a_name_that_
         (log_in(&server, "anna", "wrong horse").await, log_in(&server, "nobody", "wrong horse").await);
     assert_eq!((wrong.status, wrong.header("set-cookie")), (403, None));
     assert_eq!((wrong.status, &wrong.body), (unknown.status, &unknown.body));
-    for bad in [json!({"username": "anna"}), json!([]), json!({"username": "anna", "password": PASSWORD, "device": ""})]
-    {
+    for bad in [
+        json!({"username": "anna"}),
+        json!([]),
+        json!(["anna", PASSWORD, "browser"]),
+        json!({"username": "anna", "password": PASSWORD, "device": ""}),
+    ] {
         assert_eq!(post_json(&server, "/api/v1/login", "", &bad).await.status, 400, "{bad}");
     }
     let long = post_json(&server, "/api/v1/login", "", &json!({"username": "x".repeat(5_000)})).await;

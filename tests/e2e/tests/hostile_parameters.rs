@@ -50,6 +50,9 @@ fn bad_values(contract: &Contract, schema: &Value, good: &Value) -> Bad {
     bad.extend(out_of_bounds(schema));
     if schema.get("const").is_some() || schema.get("enum").is_some() {
         bad.push(("none of the values".to_owned(), json!("hostile")));
+        let value =
+            good.as_str().or(schema["const"].as_str()).or(schema["enum"][0].as_str()).expect("they are strings");
+        bad.push(("a value as an object".to_owned(), json!({ value: null })));
     }
     if schema.get("items").is_some() {
         let good = good.get(0).cloned().unwrap_or_default();
@@ -62,9 +65,18 @@ fn bad_values(contract: &Contract, schema: &Value, good: &Value) -> Bad {
         let is_good = schema["required"].as_array().is_none_or(Vec::is_empty);
         if let Some(good) = good.as_object().or(is_good.then_some(&nothing)) {
             bad.extend(bad_fields(contract, schema, properties, good));
+            bad.push(("its fields' values as an array".to_owned(), in_order(schema, properties, good)));
         }
     }
     bad
+}
+
+/// The fields' values as an array, those that must be there first: so the types declare them.
+fn in_order(schema: &Value, properties: &Map<String, Value>, good: &Map<String, Value>) -> Value {
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let others = properties.keys().map(String::as_str).filter(|name| !required.contains(name));
+    let names = required.iter().copied().chain(others);
+    names.map(|name| good.get(name).cloned().unwrap_or_default()).collect()
 }
 
 fn out_of_bounds(schema: &Value) -> Bad {

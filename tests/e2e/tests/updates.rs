@@ -166,6 +166,10 @@ async fn everybody_gets_from_each_route_of_updates_what_the_table_says() {
             }
         }
     }
+    for (path, body) in [("/apply", "[null]"), ("/postpone", "[3]"), ("/postpone", r#"{"days":3,"days":0}"#)] {
+        let answer = of.ask("POST", path, &tokens[5], JSON, body.as_bytes()).await;
+        assert_eq!((answer.status, &answer.json()["error"]["code"]), (400, &json!("invalid_params")), "{path} {body}");
+    }
     assert_eq!(of.request(), None);
     for (method, path, expected) in [
         ("HEAD", "/history", 200),

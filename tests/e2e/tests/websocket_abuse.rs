@@ -116,9 +116,19 @@ async fn text_that_is_no_request_is_answered_and_the_connection_goes_on() {
     let mut site = TwoOthers::new().await;
     let mut socket = RawSocket::open(site.server.address()).await;
     let nested = "[".repeat(60_000);
-    for text in
-        ["", "null", "{", "[]", "\"", "{\"id\":1}", "{\"id\":1.5,\"method\":\"ping\"}", "\u{0}", nested.as_str()]
-    {
+    for text in [
+        "",
+        "null",
+        "{",
+        "[]",
+        "[1,\"ping\"]",
+        "[1,\"ping\",{}]",
+        "\"",
+        "{\"id\":1}",
+        "{\"id\":1.5,\"method\":\"ping\"}",
+        "\u{0}",
+        nested.as_str(),
+    ] {
         socket.write(&frame(FIN | TEXT, text.as_bytes())).await.expect("taken");
         let answer = socket.next_text().await.expect("an answer");
         assert_eq!(answer["error"]["code"], "bad_request", "{answer}");
