@@ -1,7 +1,7 @@
 //! What happens to messages later: who learns of it, and how long one can be recalled.
 
 use posthouse_protocol::{
-    AccountId, ClientMsgId, ConversationId, HistoryAccess, MessageId, NewBody, SendResult, Title, Username,
+    AccountId, ClientMsgId, ConversationId, HistoryAccess, Mentions, MessageId, NewBody, SendResult, Title, Username,
 };
 use redb::Builder;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -182,4 +182,44 @@ async fn a_message_can_be_recalled_for_a_day_of_serving_whatever_the_clock_says(
     assert_eq!(refused, Err(Refusal::RecallLate));
     let done = store.write(recall(new.message_id)).await.expect("decided").map(|_| ());
     assert_eq!(done, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_stands_for_one_text_with_one_answer_and_those_whom_it_calls() {
+    type Said = (String, Option<MessageId>, Option<Mentions>);
+    let folder = tempfile::tempdir().expect("a folder");
+    let StoreParts { store, .. } = Store::open(folder.path()).expect("opens");
+    let ([anna, ben, _], board) = group(&store).await;
+    let answered = send(&store, anna, board, "hello").await;
+    let try_to = async |name: &str, (text, reply_to, mentions): Said| {
+        let (client_msg_id, body) = (ClientMsgId::new(name).expect("short"), NewBody::text(text));
+        let conversation_id = board;
+        let append =
+            MessageAppend { sender: anna, origin: ORIGIN, conversation_id, client_msg_id, body, reply_to, mentions };
+        store.write(append).await.expect("stored").map(|sent| sent.message_id)
+    };
+    // A number behind the text: as an answer, as a mention, as part of the text.
+    let text = |number: u64| format!("x{}", number.to_le_bytes().map(char::from).iter().collect::<String>());
+    let reply = |number: u64| ("x".to_owned(), Some(MessageId(number)), None);
+    let mention = |number: u64| {
+        let mentions = Mentions { accounts: vec![AccountId(number)], all: false };
+        ("x".to_owned(), None, Some(mentions))
+    };
+    let all = ("x".to_owned(), None, Some(Mentions { accounts: Vec::new(), all: true }));
+    for (name, first, others) in [
+        ("reply", reply(answered.0), [mention(answered.0), (text(answered.0), None, None)]),
+        ("mention", mention(ben.0), [reply(ben.0), (text(ben.0), None, None)]),
+        ("text", (text(ben.0), None, None), [reply(ben.0), mention(ben.0)]),
+        ("all", all, [reply(0), (text(0), None, None)]),
+    ] {
+        let sent = try_to(name, first.clone()).await.expect("sent");
+        for other in others {
+            assert_eq!(try_to(name, other.clone()).await, Err(Refusal::ClientMsgIdUsed), "{name}: {other:?}");
+        }
+        edit(&store, anna, board, sent, "something else").await;
+        assert_eq!(try_to(name, first.clone()).await, Ok(sent), "{name}");
+        let recall = MessageRecall { by: anna, origin: ORIGIN, conversation_id: board, message_id: sent };
+        write(&store, recall).await;
+        assert_eq!(try_to(name, first).await, Ok(sent), "{name}, recalled");
+    }
 }

@@ -35,7 +35,7 @@ impl Write for MessageAppend {
         let fingerprint = self.fingerprint();
         if let Some((gseq, first)) = group.overlay.sent(self.sender, &self.client_msg_id)? {
             // A retry gets the first try's answer and changes nothing.
-            return if first == fingerprint { repeat(group, gseq) } else { Ok(Err(Refusal::ClientMsgIdUsed)) };
+            return if first == fingerprint { self.repeat(group, gseq) } else { Ok(Err(Refusal::ClientMsgIdUsed)) };
         }
         // Behind the retries: what was sent is acknowledged also to who may send no more.
         if let Err(refusal) = authority::as_sender(group.state, self.sender, self.conversation_id) {
@@ -65,7 +65,8 @@ impl Write for MessageAppend {
 
 impl MessageAppend {
     /// Tells another message under the same name from a retry: CRC-32 of what the sender decides. (Who forges
-    /// one cheats nobody but themselves.)
+    /// one cheats nobody but themselves.) Nothing stands between the parts, so that those behind the text are compared
+    /// as well. A kind of body that comes later begins with a byte that no text has, 0xff.
     fn fingerprint(&self) -> u32 {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(&self.conversation_id.0.to_le_bytes());
@@ -80,13 +81,20 @@ impl MessageAppend {
         }
         hasher.finalize()
     }
-}
 
-fn repeat(group: &mut Group<'_>, gseq: u64) -> Decision<SendResult> {
-    let missing = || Malformed(format!("`sent` points to {gseq}, not in `log`"));
-    let (_, frame) = group.overlay.record(gseq)?.ok_or_else(missing)?;
-    let first = decode_message(&frame)?;
-    Ok(Ok(SendResult { message_id: first.message_id, seq: first.seq, ts: first.ts }))
+    /// The answer to a message of the same fingerprint, if this is a retry of it.
+    fn repeat(&self, group: &mut Group<'_>, gseq: u64) -> Decision<SendResult> {
+        let missing = || Malformed(format!("`sent` points to {gseq}, not in `log`"));
+        let (_, frame) = group.overlay.record(gseq)?.ok_or_else(missing)?;
+        let first = decode_message(&frame)?;
+        let called = |mentions: &Option<Mentions>| mentions.iter().flat_map(authority::mentioned).collect::<Vec<_>>();
+        let is_same = first.reply_to == self.reply_to && called(&first.mentions) == called(&self.mentions);
+        // Of a message that was recalled there is nothing left to compare.
+        if !is_same && !matches!(first.body, Body::Recalled { .. }) {
+            return Ok(Err(Refusal::ClientMsgIdUsed));
+        }
+        Ok(Ok(SendResult { message_id: first.message_id, seq: first.seq, ts: first.ts }))
+    }
 }
 
 /// A message before it has its place.
