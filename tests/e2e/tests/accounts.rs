@@ -8,9 +8,9 @@ use posthouse_protocol::{
     AccountId, AccountParams, AccountRole, AccountStatus, AccountsCreate, AccountsCreateParams, AccountsDepart,
     AccountsDisable, AccountsEnable, AccountsGet, AccountsGetParams, AccountsMe, AccountsReset, AccountsResetParams,
     AccountsRole, AccountsRoleParams, AccountsSearch, AccountsSearchParams, AccountsSignOut, AccountsUpdate,
-    AccountsUpdateParams, Connect, ConnectParams, DevicesList, DevicesRevoke, DevicesRevokeParams, DisplayName, Empty,
-    ErrorBody, ErrorCode, Event, Login, LoginParams, Logout, Method, Password, PasswordChange, PasswordChangeParams,
-    Profile, Push, Token, Username,
+    AccountsUpdateParams, Connect, ConnectParams, ConversationsDirect, ConversationsDirectParams, DevicesList,
+    DevicesRevoke, DevicesRevokeParams, DisplayName, Empty, ErrorBody, ErrorCode, Event, Login, LoginParams, Logout,
+    Method, Password, PasswordChange, PasswordChangeParams, Profile, Push, Token, Username,
 };
 use serde_json::json;
 
@@ -259,6 +259,7 @@ async fn who_departs_is_marked_and_signed_out_and_what_they_wrote_stays() {
     ben.send(conversation, "goodbye").await;
     anna.next_message().await;
     let mut live = raw(&server, &ben.token).await;
+    let carl = Device::log_in(&server.url(), "carl").await;
 
     let gone = call::<AccountsDepart>(&anna, whom(ben.account.account_id)).await;
     assert_eq!((gone.status, gone.role), (AccountStatus::Departed, AccountRole::Member));
@@ -269,7 +270,10 @@ async fn who_departs_is_marked_and_signed_out_and_what_they_wrote_stays() {
     assert_eq!(anna.history(conversation).await[0].text(), Some("goodbye"));
     let query = AccountsSearchParams { query: "ben".to_owned(), after: None, limit: None };
     assert!(call::<AccountsSearch>(&anna, query).await.accounts.is_empty());
-    // There is nothing to be done any more with such an account.
+    // There is nothing to be done any more with such an account, and nothing to be told to it that is not said already.
+    assert_eq!(anna.direct("ben").await, conversation);
+    let direct = ConversationsDirectParams { username: Username::new("ben").expect("a name") };
+    assert_eq!(refused::<ConversationsDirect>(&carl, direct).await, ErrorCode::NotFound);
     assert_eq!(refused::<AccountsEnable>(&anna, whom(gone.account_id)).await, ErrorCode::NotFound);
     server.stop();
     let server = site.start();

@@ -25,7 +25,8 @@ impl Write for DirectOpen {
             let last_seq = group.state.conversations.get(existing).map_or(0, |conversation| conversation.last_seq);
             return Ok(Ok((*existing, Seq(last_seq))));
         }
-        if [low, high].iter().any(|account| !group.state.accounts.contains_key(account)) {
+        // Who has departed hears nothing any more, as in groups.
+        if ![low, high].iter().all(|account| group.state.can_join(*account)) {
             return Ok(Err(Refusal::NoSuchAccount));
         }
         let conversation_id = ConversationId(group.state.last_conversation + 1);
