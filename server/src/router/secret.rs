@@ -36,15 +36,22 @@ pub(super) fn token_hash(token: &Token) -> TokenHash {
     Sha256::digest(token.0.as_bytes()).into()
 }
 
-/// What the store knows a code by. People may type it in capitals, and with what white space they like.
+/// What the store knows a code by. People may type it as they may the code of a new box: in either case, with white
+/// space and hyphens or without, with characters that look like those of [`ALPHABET`].
 pub(super) fn code_hash(code: &InviteCode) -> TokenHash {
-    let typed: String = code.0.split_whitespace().collect();
-    Sha256::digest(typed.to_lowercase().as_bytes()).into()
+    let meant = |c: char| if matches!(c, 'l' | '1') { 'i' } else { c };
+    let said = code.0.chars().filter(|c| !c.is_whitespace() && *c != '-');
+    let characters: Vec<char> = said.flat_map(char::to_lowercase).map(meant).collect();
+    Sha256::digest(grouped(&characters).as_bytes()).into()
 }
 
 /// 5 random bits a character, in groups for reading out.
 fn readable<const N: usize>() -> String {
     let characters: Vec<char> = random::<N>().iter().map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect();
+    grouped(&characters)
+}
+
+fn grouped(characters: &[char]) -> String {
     characters.chunks(4).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join("-")
 }
 
@@ -65,8 +72,13 @@ mod tests {
         assert_eq!(backup_key().len(), 39);
         let code = invite_code();
         assert_eq!(code.0.len(), 19, "{}", code.0);
-        let typed = InviteCode(format!(" {} ", code.0.to_uppercase()));
-        assert_eq!(code_hash(&typed), code_hash(&code));
+        let stored: TokenHash = Sha256::digest(code.0.as_bytes()).into();
+        assert_eq!(code_hash(&code), stored, "as it is shown");
+        let capitals = code.0.to_uppercase();
+        let (spaced, joined) = (capitals.replace('-', " "), code.0.replace('-', ""));
+        for typed in [format!(" {capitals} "), spaced, joined, code.0.replace('-', " - "), code.0.replace('i', "L")] {
+            assert_eq!(code_hash(&InviteCode(typed.clone())), stored, "{typed}");
+        }
         assert_ne!(code_hash(&invite_code()), code_hash(&code));
     }
 }
