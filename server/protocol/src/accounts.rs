@@ -117,7 +117,7 @@ pub struct AccountParams {
 #[serde(deny_unknown_fields)]
 pub struct AccountsUpdateParams {
     /// The name to be shown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::visible::wanted_or_none", skip_serializing_if = "Option::is_none")]
     pub display_name: Option<DisplayName>,
 }
 
@@ -171,7 +171,7 @@ pub struct AccountsCreateParams {
     /// The name to log in with; must be free.
     pub username: Username,
     /// The name to be shown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::visible::wanted_or_none", skip_serializing_if = "Option::is_none")]
     pub display_name: Option<DisplayName>,
     /// `member` if left out; another one takes an owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -56,6 +56,7 @@ impl Method for GroupEverybody {
 #[serde(deny_unknown_fields)]
 pub struct GroupEverybodyParams {
     /// What it is to be called.
+    #[serde(deserialize_with = "crate::visible::wanted")]
     pub title: Title,
     /// Who is to own it.
     pub owner: Username,

@@ -113,7 +113,7 @@ pub struct MessagesReactParams {
     pub conversation_id: ConversationId,
     /// Which.
     pub message_id: MessageId,
-    /// 1 to [`crate::limits::EMOJI_LEN_MAX`] bytes without spaces and control characters.
+    /// 1 to [`crate::limits::EMOJI_LEN_MAX`] bytes, all of them visible or part of an emoji.
     #[cfg_attr(test, schemars(length(min = 1, max = crate::limits::EMOJI_LEN_MAX)))]
     #[cfg_attr(test, schemars(extend("x-max-bytes" = crate::limits::EMOJI_LEN_MAX)))]
     pub emoji: String,

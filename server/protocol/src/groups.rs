@@ -83,6 +83,7 @@ pub struct Member {
 #[serde(deny_unknown_fields)]
 pub struct ConversationsCreateParams {
     /// What it is to be called.
+    #[serde(deserialize_with = "crate::visible::wanted")]
     pub title: Title,
     /// Who is in it from the beginning beside its owner, at most [`crate::limits::MEMBERS_CHANGE_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -115,7 +116,7 @@ pub struct ConversationsUpdateParams {
     /// Which.
     pub conversation_id: ConversationId,
     /// What it is to be called.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::visible::wanted_or_none", skip_serializing_if = "Option::is_none")]
     pub title: Option<Title>,
     /// Whether only the owner and admins may send.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -104,7 +104,7 @@ pub struct InvitesAcceptParams {
     /// The name to log in with; must be free.
     pub username: Username,
     /// The name to be shown.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "crate::visible::wanted_or_none", skip_serializing_if = "Option::is_none")]
     pub display_name: Option<DisplayName>,
     /// The new account's password.
     pub password: Password,

@@ -39,6 +39,7 @@ pub mod strict;
 mod title;
 mod typing;
 pub mod update;
+mod visible;
 
 pub use accounts::*;
 pub use conversations::*;
@@ -65,6 +66,7 @@ pub use routes::{Audience, NoRoute, ROUTES, Route};
 pub use session::*;
 pub use title::{Title, TitleError};
 pub use typing::*;
+pub use visible::is_emoji;
 
 /// Where the WebSocket is.
 pub const WEBSOCKET_PATH: &str = "/ws";

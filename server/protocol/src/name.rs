@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits;
+use crate::{limits, visible};
 
 /// A name to log in with: 1 to [`limits::USERNAME_CHARS_MAX`] letters or digits of any script, and
 /// `.`, `-`, `_` between them. Kept in lower case, so that `Anna` and `anna` are one account.
@@ -83,7 +83,7 @@ pub enum NameError {
     Start,
 }
 
-/// A name to be shown: 1 to [`limits::DISPLAY_NAME_CHARS_MAX`] characters on one line, without those that
+/// A name to be shown: 1 to [`limits::DISPLAY_NAME_CHARS_MAX`] characters on one line, one of them visible, without those that
 /// control a terminal or the direction of the text around it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -94,6 +94,12 @@ pub struct DisplayName(String);
 impl DisplayName {
     /// Parses a name as a person types it; white space around it is left out.
     pub fn new(value: &str) -> Result<Self, DisplayNameError> {
+        let name = Self::stored(value)?;
+        if visible::shows(name.as_str()) { Ok(name) } else { Err(DisplayNameError) }
+    }
+
+    /// One that is there already: once it did not have to show.
+    fn stored(value: &str) -> Result<Self, DisplayNameError> {
         let value = value.trim();
         let steers = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         let chars = value.chars().count();
@@ -127,7 +133,7 @@ impl TryFrom<String> for DisplayName {
     type Error = DisplayNameError;
 
     fn try_from(value: String) -> Result<Self, Self::Error> {
-        Self::new(&value)
+        Self::stored(&value)
     }
 }
 
@@ -139,7 +145,10 @@ impl From<DisplayName> for String {
 
 /// A text that is no display name.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a display name has 1 to {} characters, without control characters", limits::DISPLAY_NAME_CHARS_MAX)]
+#[error(
+    "a display name has 1 to {} characters, one of them visible, without control characters",
+    limits::DISPLAY_NAME_CHARS_MAX
+)]
 pub struct DisplayNameError;
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits;
+use crate::{limits, visible};
 
-/// What a group is called: 1 to [`limits::TITLE_CHARS_MAX`] characters on one line, kept as they are but for white
-/// space around them.
+/// What a group is called: 1 to [`limits::TITLE_CHARS_MAX`] characters on one line, one of them visible, kept as
+/// they are but for white space around them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
@@ -23,6 +23,12 @@ impl Title {
     /// # Errors
     /// Why it is none.
     pub fn new(value: &str) -> Result<Self, TitleError> {
+        let title = Self::stored(value)?;
+        if visible::shows(title.as_str()) { Ok(title) } else { Err(TitleError::Empty) }
+    }
+
+    /// One that is there already: once it did not have to show.
+    fn stored(value: &str) -> Result<Self, TitleError> {
         let title = value.trim();
         if title.is_empty() {
             return Err(TitleError::Empty);
@@ -61,7 +67,7 @@ impl TryFrom<String> for Title {
     type Error = TitleError;
 
     fn try_from(value: String) -> Result<Self, Self::Error> {
-        Self::new(&value)
+        Self::stored(&value)
     }
 }
 
@@ -74,8 +80,8 @@ impl From<Title> for String {
 /// Why a text is no title.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TitleError {
-    /// Nothing is left after white space.
-    #[error("a title must not be empty")]
+    /// Nothing of it can be seen.
+    #[error("a title must not be empty, or look so")]
     Empty,
     /// More than [`limits::TITLE_CHARS_MAX`] characters.
     #[error("a title has at most {} characters", limits::TITLE_CHARS_MAX)]

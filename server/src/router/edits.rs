@@ -3,7 +3,7 @@
 use posthouse_protocol::{
     ErrorBody, MessagesEdit, MessagesEditParams, MessagesEditResult, MessagesReact, MessagesReactParams,
     MessagesReactResult, MessagesRecall, MessagesRecallParams, MessagesRecallResult, MessagesVersions,
-    MessagesVersionsParams, MessagesVersionsResult, Reaction, TimestampMs, limits,
+    MessagesVersionsParams, MessagesVersionsResult, Reaction, TimestampMs, is_emoji, limits,
 };
 
 use super::call::{Caller, Ordered, Read};
@@ -58,9 +58,11 @@ impl Ordered for MessagesReact {
     fn command(caller: Caller, params: MessagesReactParams) -> Result<MessageReact, ErrorBody> {
         let MessagesReactParams { conversation_id, message_id, emoji, add } = params;
         let is_plain = |c: char| !c.is_control() && !c.is_whitespace();
-        if emoji.is_empty() || emoji.len() > limits::EMOJI_LEN_MAX || !emoji.chars().all(is_plain) {
+        // One that is there already can be taken away, whatever it is.
+        let is_good = if add { is_emoji(&emoji) } else { !emoji.is_empty() && emoji.chars().all(is_plain) };
+        if !is_good || emoji.len() > limits::EMOJI_LEN_MAX {
             let most = limits::EMOJI_LEN_MAX;
-            return Err(invalid(format!("emoji: 1 to {most} bytes without spaces and control characters")));
+            return Err(invalid(format!("emoji: 1 to {most} bytes that can be seen, without spaces")));
         }
         let Caller { account_id, origin } = caller;
         Ok(MessageReact { account_id, origin, conversation_id, message_id, emoji, add })

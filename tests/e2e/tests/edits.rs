@@ -270,6 +270,7 @@ async fn hostile_parameters_are_refused_and_change_nothing() {
         ("messages.react", json!({ "conversation_id": notes, "message_id": id, "emoji": "", "add": true })),
         ("messages.react", json!({ "conversation_id": notes, "message_id": id, "emoji": "x".repeat(65), "add": true })),
         ("messages.react", json!({ "conversation_id": notes, "message_id": id, "emoji": "a\u{7}", "add": true })),
+        ("messages.react", json!({ "conversation_id": notes, "message_id": id, "emoji": "\u{202e}abc", "add": true })),
         ("messages.react", json!({ "conversation_id": notes, "message_id": id, "emoji": "👍" })),
         ("messages.react", json!({ "conversation_id": notes, "message_id": id, "emoji": "👍", "add": "yes" })),
         ("send", json!({ "conversation_id": notes, "client_msg_id": "a", "body": text("x"), "mentions": [1] })),
