@@ -4,15 +4,20 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use posthouse_protocol::{ErrorBody, Incoming, Method, Push, Pushed, Request, RequestId, limits};
+use posthouse_protocol::{Empty, ErrorBody, Incoming, Method, Ping, Push, Pushed, Request, RequestId, limits};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::ServerUrl;
+use crate::alive::{Heard, Verdict, Watch, silent};
 use crate::socket::{NotOpened, Socket, Transport};
 
 /// Events that may wait for the program; past it the connection is read no further.
 const EVENTS_LEN_MAX: usize = 1024;
+
+/// Names the pings, for whose answers nobody waits. Calls are named from 1 on.
+const PING: RequestId = RequestId(0);
 
 /// Why a call did not succeed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -107,13 +112,19 @@ impl Client {
             reason,
             retry_after_ms,
         };
-        let socket = Socket::open(server, transport).await.map_err(unreachable)?;
+        let heard = Heard::new();
+        let socket = Socket::open(server, transport, heard.clone()).await.map_err(unreachable)?;
+        Ok(Self::on(socket, heard))
+    }
+
+    fn on(socket: Socket, heard: Heard) -> (Self, Events) {
         let (calls, calls_receiver) = mpsc::channel(limits::REQUESTS_IN_FLIGHT_MAX);
         let (events, receiver) = mpsc::channel(EVENTS_LEN_MAX);
         let reason = Arc::new(OnceLock::new());
-        let driver = Driver { socket, pending: HashMap::new(), events, reason: Arc::clone(&reason) };
+        let (pending, watch) = (HashMap::new(), Watch::new(heard));
+        let driver = Driver { socket, pending, events, watch, reason: Arc::clone(&reason) };
         tokio::spawn(driver.run(calls_receiver));
-        Ok((Self { calls, next_id: Arc::new(AtomicU64::new(1)), reason }, Events { receiver }))
+        (Self { calls, next_id: Arc::new(AtomicU64::new(1)), reason }, Events { receiver })
     }
 
     /// Calls the method `M` and waits for its answer.
@@ -153,7 +164,15 @@ struct Driver {
     socket: Socket,
     pending: HashMap<RequestId, oneshot::Sender<Answer>>,
     events: mpsc::Sender<Pushed>,
+    watch: Watch,
     reason: Arc<OnceLock<String>>,
+}
+
+/// What a driver waited for.
+enum Turn {
+    Call(Option<Call>),
+    Text(Result<Utf8Bytes, String>),
+    Alarm,
 }
 
 impl Driver {
@@ -175,19 +194,56 @@ impl Driver {
     /// Runs until the connection ends, and says why it did.
     async fn drive(&mut self, calls: &mut mpsc::Receiver<Call>) -> String {
         loop {
-            tokio::select! {
-                call = calls.recv() => {
-                    let Some(call) = call else { return self.leave().await };
-                    self.pending.insert(call.id, call.answer);
-                    if let Err(reason) = self.socket.send(call.frame).await {
-                        return reason;
-                    }
+            let done = match self.turn(calls).await {
+                Turn::Call(None) => return self.leave().await,
+                Turn::Call(Some(call)) => self.on_call(call).await,
+                Turn::Text(Ok(text)) => {
+                    self.on_text(&text).await;
+                    Ok(())
                 }
-                text = self.socket.next() => match text {
-                    Ok(text) => self.on_text(&text).await,
-                    Err(reason) => return reason,
-                },
+                Turn::Text(Err(reason)) => return reason,
+                Turn::Alarm => self.on_alarm().await,
+            };
+            if let Err(reason) = done {
+                return reason;
             }
+        }
+    }
+
+    async fn turn(&mut self, calls: &mut mpsc::Receiver<Call>) -> Turn {
+        let since = Instant::now();
+        let alarm = tokio::time::sleep(self.watch.patience(!self.pending.is_empty()));
+        let socket = &mut self.socket;
+        let either = async {
+            tokio::select! {
+                call = calls.recv() => Turn::Call(call),
+                text = socket.next() => Turn::Text(text),
+            }
+        };
+        let turn = tokio::select! {
+            // What came while this process did not run is heard before it is missed.
+            biased;
+            turn = either => turn,
+            () = alarm => Turn::Alarm,
+        };
+        self.watch.listened(since);
+        turn
+    }
+
+    async fn on_call(&mut self, call: Call) -> Result<(), String> {
+        if self.pending.is_empty() {
+            self.watch.awaits();
+        }
+        self.pending.insert(call.id, call.answer);
+        self.socket.send(call.frame).await
+    }
+
+    /// Either it is silent for too long, or something was heard of it that makes no text.
+    async fn on_alarm(&mut self) -> Result<(), String> {
+        match self.watch.verdict(!self.pending.is_empty()) {
+            Verdict::Listen => Ok(()),
+            Verdict::Ask => self.socket.ping(ping()).await,
+            Verdict::Gone => Err(silent()),
         }
     }
 
@@ -211,3 +267,11 @@ impl Driver {
         "it was closed here".to_owned()
     }
 }
+
+fn ping() -> Utf8Bytes {
+    let frame = serde_json::to_string(&Request::<Ping>::new(PING, &Empty {}));
+    frame.expect("requests have string keys").into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@
 
 #[cfg(unix)]
 pub mod admin;
+mod alive;
 mod backoff;
 pub mod claim;
 mod client;

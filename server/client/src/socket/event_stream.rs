@@ -24,12 +24,17 @@ use super::lines::EventLines;
 use super::verifier::Trust;
 use super::{NotOpened, closed, refused_with, wrong_status};
 use crate::ServerUrl;
+use crate::alive::{Heard, SIGN_OF_LIFE};
 
 /// Room for the longest list of conversations; every other frame fits into [`limits::FRAME_LEN_MAX`].
 const FRAME_LEN_MAX: usize = limits::HISTORY_LIMIT_MAX as usize * limits::FRAME_LEN_MAX;
 
 /// How long an answer that is under way when the server closes may take.
 const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a request may wait for its answer, and the answer for its next piece. Its connection may be dead while the stream
+/// lives. The longest work, a password's hash behind all that may wait for theirs, takes some ten seconds of a box under load.
+const POST_TIMEOUT: Duration = Duration::from_secs(60);
 
 type Http = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
@@ -43,6 +48,16 @@ pub struct EventStream {
     answers: mpsc::Receiver<Result<Utf8Bytes, String>>,
     /// Why the server closed, once it did.
     end: Option<String>,
+    poster: Poster,
+}
+
+/// Posts requests of one session.
+#[derive(Clone)]
+struct Poster {
+    http: Http,
+    url: String,
+    session: String,
+    heard: Heard,
 }
 
 #[derive(Deserialize)]
@@ -58,7 +73,7 @@ struct Closed {
 }
 
 impl EventStream {
-    pub async fn open(server: &ServerUrl) -> Result<Self, NotOpened> {
+    pub async fn open(server: &ServerUrl, heard: Heard) -> Result<Self, NotOpened> {
         let (trust, connector) = connector(server)?;
         let http: Http = Client::builder(TokioExecutor::new()).build(connector);
         let request = Request::get(server.events()).header(ACCEPT, "text/event-stream").body(Full::default());
@@ -69,7 +84,7 @@ impl EventStream {
         }
         let (mut body, mut lines) = (response.into_body(), EventLines::default());
         let (opened, frames) = loop {
-            let mut events = piece(&mut body, &mut lines).await?.into_iter();
+            let mut events = piece(&mut body, &mut lines, &heard).await?.into_iter();
             if let Some(opened) = events.next() {
                 break (opened, events.map(|event| event.data.into()).collect());
             }
@@ -78,8 +93,15 @@ impl EventStream {
             serde_json::from_str(&opened.data).map_err(|_| "it is not a Posthouse server".to_owned())?;
         let (requests, queue) = mpsc::channel(limits::REQUESTS_IN_FLIGHT_MAX);
         let (answer, answers) = mpsc::channel(limits::REQUESTS_IN_FLIGHT_MAX);
-        tokio::spawn(post_all(http, server.rpc(), session, queue, answer));
-        Ok(Self { body, lines, frames, requests: Some(requests), answers, end: None })
+        let poster = Poster { http, url: server.rpc(), session, heard };
+        tokio::spawn(poster.clone().post_all(queue, answer));
+        Ok(Self { body, lines, frames, requests: Some(requests), answers, end: None, poster })
+    }
+
+    /// Posts beside the requests, of which one may take long. What comes of it is heard or not.
+    pub fn ping(&self, text: Utf8Bytes) {
+        let poster = self.poster.clone();
+        tokio::spawn(async move { drop(tokio::time::timeout(SIGN_OF_LIFE, poster.post(text)).await) });
     }
 
     pub async fn send(&mut self, text: Utf8Bytes) -> Result<(), String> {
@@ -103,7 +125,7 @@ impl EventStream {
             tokio::select! {
                 // An answer that failed may have done so because of what the stream says.
                 biased;
-                events = piece(&mut self.body, &mut self.lines) => match events {
+                events = piece(&mut self.body, &mut self.lines, &self.poster.heard) => match events {
                     Ok(events) => self.take(events),
                     Err(end) => self.end = Some(end),
                 },
@@ -142,49 +164,60 @@ fn connector(server: &ServerUrl) -> Result<(Trust, HttpsConnector<HttpConnector>
 }
 
 /// The events of the stream's next piece. Safe to drop before it is ready.
-async fn piece(body: &mut Incoming, lines: &mut EventLines) -> Result<Vec<super::lines::StreamEvent>, String> {
+async fn piece(
+    body: &mut Incoming,
+    lines: &mut EventLines,
+    heard: &Heard,
+) -> Result<Vec<super::lines::StreamEvent>, String> {
     let gone = || "the network or the server went away".to_owned();
     let frame = body.frame().await.ok_or_else(gone)?.map_err(|_| gone())?;
+    heard.mark();
     let Some(bytes) = frame.data_ref() else { return Ok(Vec::new()) };
     lines.take(bytes, FRAME_LEN_MAX).map_err(|_| "it sent an endless line".to_owned())
 }
 
-/// Posts requests one after the other until one fails or there are no more.
-async fn post_all(
-    http: Http,
-    url: String,
-    session: String,
-    mut requests: mpsc::Receiver<Utf8Bytes>,
-    answers: mpsc::Sender<Result<Utf8Bytes, String>>,
-) {
-    while let Some(frame) = requests.recv().await {
-        let answer = post(&http, &url, &session, frame).await;
-        let failed = answer.is_err();
-        if answers.send(answer).await.is_err() || failed {
-            return;
+impl Poster {
+    /// Posts requests one after the other until one fails or there are no more.
+    async fn post_all(self, mut requests: mpsc::Receiver<Utf8Bytes>, answers: mpsc::Sender<Result<Utf8Bytes, String>>) {
+        while let Some(frame) = requests.recv().await {
+            let answer = self.post(frame).await;
+            let failed = answer.is_err();
+            if answers.send(answer).await.is_err() || failed {
+                return;
+            }
         }
+    }
+
+    async fn post(&self, frame: Utf8Bytes) -> Result<Utf8Bytes, String> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(&self.url)
+            .header(CONTENT_TYPE, "application/json")
+            .header(AUTHORIZATION, format!("Bearer {}", self.session))
+            .body(Full::new(Bytes::from(frame)))
+            .map_err(|error| error.to_string())?;
+        let response = in_time(self.http.request(request)).await?.map_err(|error| explain(&error))?;
+        self.heard.mark();
+        let status = response.status();
+        let (mut body, mut bytes) = (Limited::new(response.into_body(), FRAME_LEN_MAX), Vec::new());
+        while let Some(piece) = in_time(body.frame()).await? {
+            self.heard.mark();
+            bytes.extend_from_slice(piece.map_err(|error| error.to_string())?.data_ref().map_or(&[], |data| data));
+        }
+        let text = Utf8Bytes::try_from(bytes).map_err(|_| "an answer is no text".to_owned())?;
+        if status == StatusCode::OK {
+            return Ok(text);
+        }
+        Err(match Frame::parse(&text) {
+            Ok(Frame::Answer { outcome: Err(error), .. }) => error.message,
+            _ => wrong_status(status.as_u16()),
+        })
     }
 }
 
-async fn post(http: &Http, url: &str, session: &str, frame: Utf8Bytes) -> Result<Utf8Bytes, String> {
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(url)
-        .header(CONTENT_TYPE, "application/json")
-        .header(AUTHORIZATION, format!("Bearer {session}"))
-        .body(Full::new(Bytes::from(frame)))
-        .map_err(|error| error.to_string())?;
-    let response = http.request(request).await.map_err(|error| explain(&error))?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), FRAME_LEN_MAX).collect().await.map_err(|error| error.to_string())?;
-    let text = Utf8Bytes::try_from(body.to_bytes()).map_err(|_| "an answer is no text".to_owned())?;
-    if status == StatusCode::OK {
-        return Ok(text);
-    }
-    Err(match Frame::parse(&text) {
-        Ok(Frame::Answer { outcome: Err(error), .. }) => error.message,
-        _ => wrong_status(status.as_u16()),
-    })
+async fn in_time<T>(part: impl Future<Output = T>) -> Result<T, String> {
+    let late = |_| format!("no answer within {} s", POST_TIMEOUT.as_secs());
+    tokio::time::timeout(POST_TIMEOUT, part).await.map_err(late)
 }
 
 fn explain(error: &hyper_util::client::legacy::Error) -> String {

@@ -14,6 +14,7 @@ use hyper::header::RETRY_AFTER;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::ServerUrl;
+use crate::alive::Heard;
 use event_stream::EventStream;
 use websocket::WebSocket;
 
@@ -67,15 +68,22 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
-    pub async fn open(server: &ServerUrl, transport: Transport) -> Result<Self, NotOpened> {
+    /// `heard` is told of all that comes, also of what makes no whole text yet.
+    pub async fn open(server: &ServerUrl, transport: Transport, heard: Heard) -> Result<Self, NotOpened> {
         let open = async {
             Ok(match transport {
-                Transport::WebSocket => Self::WebSocket(Box::new(WebSocket::open(server).await?)),
-                Transport::EventStream => Self::EventStream(EventStream::open(server).await?),
+                Transport::WebSocket => Self::WebSocket(Box::new(WebSocket::open(server, heard).await?)),
+                Transport::EventStream => Self::EventStream(EventStream::open(server, heard).await?),
             })
         };
         let late = |_| Err(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()).into());
         tokio::time::timeout(CONNECT_TIMEOUT, open).await.unwrap_or_else(late)
+    }
+
+    /// A WebSocket whose bytes go where the test says.
+    #[cfg(test)]
+    pub async fn over(stream: impl dial::Bytes + 'static, heard: Heard) -> Self {
+        Self::WebSocket(Box::new(WebSocket::over(Box::new(stream), heard).await))
     }
 
     /// Sends a text. Texts arrive in their order.
@@ -83,6 +91,18 @@ impl Socket {
         match self {
             Self::WebSocket(socket) => socket.send(text).await,
             Self::EventStream(stream) => stream.send(text).await,
+        }
+    }
+
+    /// Sends a text that is only to bring an answer, behind nothing that waits for its own. The answer may come as a text or
+    /// not, but is heard.
+    pub async fn ping(&mut self, text: Utf8Bytes) -> Result<(), String> {
+        match self {
+            Self::WebSocket(socket) => socket.send(text).await,
+            Self::EventStream(stream) => {
+                stream.ping(text);
+                Ok(())
+            }
         }
     }
 
