@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use posthouse_protocol::{Empty, ErrorBody, Incoming, Method, Ping, Push, Pushed, Request, RequestId, limits};
 use tokio::sync::{mpsc, oneshot};
@@ -15,6 +16,9 @@ use crate::socket::{NotOpened, Socket, Transport};
 
 /// Events that may wait for the program; past it the connection is read no further.
 const EVENTS_LEN_MAX: usize = 1024;
+
+/// A server closes a connection of which it heard nothing for twice as long.
+const PING_INTERVAL: Duration = Duration::from_secs(limits::PING_INTERVAL_S);
 
 /// Names the pings, for whose answers nobody waits. Calls are named from 1 on.
 const PING: RequestId = RequestId(0);
@@ -122,7 +126,8 @@ impl Client {
         let (events, receiver) = mpsc::channel(EVENTS_LEN_MAX);
         let reason = Arc::new(OnceLock::new());
         let (pending, watch) = (HashMap::new(), Watch::new(heard));
-        let driver = Driver { socket, pending, events, watch, reason: Arc::clone(&reason) };
+        let ping_due = (!socket.shows_itself()).then(|| Instant::now() + PING_INTERVAL);
+        let driver = Driver { socket, pending, events, watch, ping_due, reason: Arc::clone(&reason) };
         tokio::spawn(driver.run(calls_receiver));
         (Self { calls, next_id: Arc::new(AtomicU64::new(1)), reason }, Events { receiver })
     }
@@ -165,6 +170,8 @@ struct Driver {
     pending: HashMap<RequestId, oneshot::Sender<Answer>>,
     events: mpsc::Sender<Pushed>,
     watch: Watch,
+    /// When the server is to hear of this client, where nothing else shows that it is there.
+    ping_due: Option<Instant>,
     reason: Arc<OnceLock<String>>,
 }
 
@@ -212,7 +219,8 @@ impl Driver {
 
     async fn turn(&mut self, calls: &mut mpsc::Receiver<Call>) -> Turn {
         let since = Instant::now();
-        let alarm = tokio::time::sleep(self.watch.patience(!self.pending.is_empty()));
+        let alarm = since + self.watch.patience(!self.pending.is_empty());
+        let alarm = tokio::time::sleep_until(self.ping_due.map_or(alarm, |due| due.min(alarm)));
         let socket = &mut self.socket;
         let either = async {
             tokio::select! {
@@ -238,8 +246,12 @@ impl Driver {
         self.socket.send(call.frame).await
     }
 
-    /// Either it is silent for too long, or something was heard of it that makes no text.
+    /// It is time to be heard, or the server is silent for too long, or something was heard of it that makes no text.
     async fn on_alarm(&mut self) -> Result<(), String> {
+        if self.ping_due.is_some_and(|due| due <= Instant::now()) {
+            self.ping_due = Some(Instant::now() + PING_INTERVAL);
+            return self.socket.ping(ping()).await;
+        }
         match self.watch.verdict(!self.pending.is_empty()) {
             Verdict::Listen => Ok(()),
             Verdict::Ask => self.socket.ping(ping()).await,

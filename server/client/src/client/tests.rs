@@ -1,9 +1,6 @@
 //! A connection whose server says what the test has it say, on a virtual clock.
 
-use std::time::Duration;
-
 use futures_util::{SinkExt, StreamExt};
-use posthouse_protocol::limits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -12,8 +9,6 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::*;
-
-const INTERVAL: Duration = Duration::from_secs(limits::PING_INTERVAL_S);
 
 /// Far behind the time at which a silent server is given up.
 const PATIENCE: Duration = Duration::from_secs(3_600);
@@ -40,7 +35,7 @@ async fn end_of_a_call(client: &Client) -> (Result<Empty, ClientError>, Duration
 async fn a_call_to_a_server_that_went_silent_fails_soon() {
     let (client, mut events, _server) = by_websocket().await;
     // However long nobody asked before.
-    sleep(INTERVAL * 9 / 10).await;
+    sleep(PING_INTERVAL * 9 / 10).await;
     let (ended, after) = end_of_a_call(&client).await;
     assert!(matches!(&ended, Err(ClientError::Disconnected(why)) if why.contains("nothing was heard")), "{ended:?}");
     assert_eq!(after.as_secs(), 15);
@@ -109,11 +104,11 @@ async fn a_program_that_is_long_about_its_events_does_not_make_the_server_silent
     let event = br#"{"event":"news"}"#;
     let frame = [&[0x81, u8::try_from(event.len()).expect("a short one")], &event[..]].concat();
     server.write_all(&frame.repeat(EVENTS_LEN_MAX + 2)).await.expect("room");
-    sleep(3 * INTERVAL).await;
+    sleep(3 * PING_INTERVAL).await;
     for _ in 0..EVENTS_LEN_MAX + 2 {
         events.next_of_any_kind().await.expect("all that came");
     }
-    assert!(timeout(INTERVAL, events.next()).await.is_err(), "the connection lasts: {}", client.reason());
+    assert!(timeout(PING_INTERVAL, events.next()).await.is_err(), "the connection lasts: {}", client.reason());
 }
 
 /// What a server of event streams does.
@@ -183,4 +178,15 @@ async fn a_post_that_is_not_answered_while_the_stream_lives_fails() {
     let (ended, after) = end_of_a_call(&client).await;
     assert!(matches!(&ended, Err(ClientError::Disconnected(why)) if why.contains("no answer within")), "{ended:?}");
     assert!(after <= Duration::from_secs(65), "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn by_event_stream_the_server_hears_of_an_idle_client_however_lively_it_is() {
+    let (_client, _events, mut pings) = by_event_stream(Manner::Lively).await;
+    let mut heard = Instant::now();
+    for _ in 0..4 {
+        let ping = timeout(PATIENCE, pings.recv()).await.expect("a ping").expect("the server lasts");
+        assert!(ping - heard < 2 * PING_INTERVAL, "it would have been thrown out after {:?}", ping - heard);
+        heard = ping;
+    }
 }

@@ -106,6 +106,14 @@ impl Socket {
         }
     }
 
+    /// Whether the server hears of a client that asks nothing: the other end of a WebSocket answers its pings by itself.
+    pub fn shows_itself(&self) -> bool {
+        match self {
+            Self::WebSocket(_) => true,
+            Self::EventStream(_) => false,
+        }
+    }
+
     /// The next text. Safe to drop before it is ready.
     pub async fn next(&mut self) -> Result<Utf8Bytes, String> {
         match self {
