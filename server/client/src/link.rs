@@ -132,6 +132,27 @@ impl Link {
         self.connected().await?.client.call::<M>(params).await
     }
 
+    /// Calls a method whose parameters name what it makes, so that the server makes it once: a call that was cut off, or
+    /// refused for now, is repeated.
+    ///
+    /// # Errors
+    /// As [`Link::send`].
+    pub async fn call_until_answered<M: Method>(&self, params: &M::Params) -> Result<M::Result, ClientError> {
+        let mut current = self.current.clone();
+        loop {
+            let connected = current.wait_for(Option::is_some).await.map_err(|_| ended())?.clone();
+            match connected.ok_or_else(ended)?.client.call::<M>(params).await {
+                // The link sees its end as well, and makes another.
+                Err(ClientError::Disconnected(_)) => current.changed().await.map_err(|_| ended())?,
+                Err(ClientError::Refused(error)) if error.retryable => {
+                    let wait_ms = error.retry_after_ms.unwrap_or(keeper::RETRY_WAIT_MS);
+                    tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+                }
+                result => return result,
+            }
+        }
+    }
+
     async fn connected(&self) -> Result<Connected, ClientError> {
         let mut current = self.current.clone();
         let connected = current.wait_for(Option::is_some).await.map_err(|_| ended())?.clone();

@@ -10,6 +10,7 @@ mod chat;
 mod claim;
 mod command_line;
 mod crowd;
+mod cut_off;
 mod damaged_database;
 mod durability;
 mod edits;

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
-use posthouse_client::{Client, Transport};
+use posthouse_client::{Client, Transport, new_client_msg_id};
 use posthouse_protocol::{
     ConversationId, ConversationsAdd, ConversationsAddParams, ConversationsCreate, ConversationsCreateParams,
     ConversationsLeave, ConversationsLeaveParams, ConversationsMembers, ConversationsMembersParams,
@@ -11,6 +11,7 @@ use posthouse_protocol::{
 };
 
 use super::chat::connect;
+use super::once::{self, Words};
 use super::output::Output;
 use super::target::Target;
 
@@ -140,7 +141,7 @@ pub async fn run(command: GroupCommand, transport: Transport, output: Output) ->
                 members,
                 announcement_only,
                 history: Some(history.into()),
-                client_msg_id: None,
+                client_msg_id: Some(new_client_msg_id()),
             };
             create(transport, params, output).await
         }
@@ -191,8 +192,17 @@ async fn create(transport: Transport, mut params: ConversationsCreateParams, out
     let (client, _events) = connect(transport).await?;
     // More than one request takes are added behind.
     let later = params.members.split_off(params.members.len().min(limits::MEMBERS_CHANGE_MAX));
-    let made = client.call::<ConversationsCreate>(&params).await.context("no group was made")?;
+    let words = Words {
+        refused: "no group was made",
+        unknown: "it is not known whether the group was made (`posthouse conversations` shows it)",
+    };
+    let made = once::call::<ConversationsCreate>(transport, &client, &params, &words).await?;
     output.created(&params.title, &made);
+    if later.is_empty() {
+        return Ok(());
+    }
+    // The connection may have ended meanwhile.
+    let (client, _events) = connect(transport).await.context("only the first members were added")?;
     add_all(&client, made.conversation_id, &later).await.map(drop)
 }
 

@@ -10,6 +10,7 @@ use posthouse_protocol::{
 };
 
 use super::chat::connect;
+use super::once::{self, Words};
 use super::output::Output;
 use super::target::Target;
 
@@ -51,11 +52,15 @@ pub async fn send(transport: Transport, to: &Target, call: Call, text: String, o
     let conversation_id = to.find(&client).await?;
     let mentions = call.find(&client).await?;
     let text = SendParams::text(conversation_id, new_client_msg_id(), text);
-    say(&client, SendParams { mentions, ..text }, output).await
+    say(transport, &client, SendParams { mentions, ..text }, output).await
 }
 
-async fn say(client: &Client, params: SendParams, output: Output) -> anyhow::Result<()> {
-    output.sent(&client.call::<Send>(&params).await.context("the message was not sent")?);
+async fn say(transport: Transport, client: &Client, params: SendParams, output: Output) -> anyhow::Result<()> {
+    let words = Words {
+        refused: "the message was not sent",
+        unknown: "it is not known whether the message was sent (`posthouse read` shows it)",
+    };
+    output.sent(&once::call::<Send>(transport, client, &params, &words).await?);
     Ok(())
 }
 
@@ -105,7 +110,7 @@ pub async fn reply(transport: Transport, which: Which, call: Call, text: String,
     let (conversation_id, message_id) = find(&client, which).await?;
     let mentions = call.find(&client).await?;
     let text = SendParams::text(conversation_id, new_client_msg_id(), text);
-    say(&client, SendParams { reply_to: Some(message_id), mentions, ..text }, output).await
+    say(transport, &client, SendParams { reply_to: Some(message_id), mentions, ..text }, output).await
 }
 
 async fn find(client: &Client, which: Which) -> anyhow::Result<(ConversationId, MessageId)> {

@@ -9,6 +9,7 @@ mod discover;
 mod group;
 mod listen;
 mod messages;
+mod once;
 mod output;
 mod provision;
 mod release;
@@ -40,7 +41,7 @@ pub use words::{happened, names, said, title};
 
 /// Said at the end of the help.
 const EXIT_STATUS: &str = "\
-Exit status: 0 done; 1 it could not be done, and one line on standard error says why; 2 the command line is wrong.";
+Exit status: 0 done; 1 it could not be done or that is not known, and one line on standard error says why; 2 the command line is wrong.";
 
 /// Chat on your own Posthouse server.
 #[derive(Parser)]

@@ -25,7 +25,7 @@ const IN_FLIGHT_MAX: usize = limits::REQUESTS_IN_FLIGHT_MAX / 2;
 const HELD_LEN_MAX: usize = 10_000;
 
 /// The wait before a send is tried again that the server refused for now without saying for how long.
-const RETRY_WAIT_MS: u64 = 500;
+pub(super) const RETRY_WAIT_MS: u64 = 500;
 
 /// A send on its way.
 pub(super) struct Outgoing {

@@ -71,7 +71,9 @@ impl Deed {
             }
             Self::Mute(params) => Done::Event(Event::Preferences(link.call::<ConversationsMute>(&params).await?)),
             Self::Pin(params) => Done::Event(Event::Preferences(link.call::<ConversationsPin>(&params).await?)),
-            Self::Create(params) => Done::Made(link.call::<ConversationsCreate>(&params).await?.conversation_id),
+            Self::Create(params) => {
+                Done::Made(link.call_until_answered::<ConversationsCreate>(&params).await?.conversation_id)
+            }
             Self::Add(params) => match link.call::<ConversationsAdd>(&params).await?.added.as_slice() {
                 [] => Done::Said("All of them were members already.".to_owned()),
                 added => Done::Said(format!("Added: {}.", names(added))),

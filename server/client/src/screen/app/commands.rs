@@ -74,7 +74,7 @@ impl App {
                     members,
                     announcement_only: None,
                     history: None,
-                    client_msg_id: None,
+                    client_msg_id: Some(new_client_msg_id()),
                 };
                 self.ask_for(Deed::Create(params))?;
             }
