@@ -105,6 +105,7 @@ fn what_a_message_said_whom_it_mentions_and_who_has_read_it_is_shown_and_convers
     assert_eq!(ben.run(&["unmute", "Board"]).ok(), "Not muted any more.");
     assert_eq!(ben.run(&["unpin", "Board"]).ok(), "Not pinned any more.");
     assert!(ben.run(&["mute", "Board", "soon"]).refused(2).contains("30m, 8h, 2d"));
+    assert!(ben.run(&["mute", "Board", "49710269d"]).refused(2).contains("too long: at most 3650d"));
     server.assert_undisturbed();
 }
 

@@ -133,7 +133,7 @@ pub fn parse(line: &str) -> Result<Command, String> {
         "mute" if rest.is_empty() => Command::Mute(None),
         "mute" => match span(rest) {
             Ok(time) => Command::Mute(Some(time)),
-            Err(_) => return Err("For how long? /mute 30m, /mute 8h, /mute 2d, or /mute".to_owned()),
+            Err(_) => return Err("For how long, up to ten years? /mute 30m, /mute 8h, /mute 2d, or /mute".to_owned()),
         },
         "unmute" => Command::Unmute,
         "pin" => Command::Pin(Pinned::Yes),
@@ -251,6 +251,7 @@ mod tests {
             ("react 12 two words", "/react 12 👍"),
             ("mute 2 weeks", "/mute 30m"),
             ("mute é", "/mute 30m"),
+            ("mute 49710269d", "up to ten years"),
             ("group", "/group create TITLE"),
             ("group create", "/group create TITLE"),
             ("group add", "/group add NAME"),
