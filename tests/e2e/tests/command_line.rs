@@ -3,9 +3,12 @@
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 
+use posthouse_client::Client;
 use posthouse_e2e::terminal::{Running, Terminal};
 use posthouse_e2e::{Device, PASSWORD, Server, Site, binaries};
-use posthouse_protocol::{Presence, PresenceParams, PresenceStatus, Receipt, ReceiptParams, Seq, Typing, TypingParams};
+use posthouse_protocol::{
+    Login, LoginParams, Presence, PresenceParams, PresenceStatus, Receipt, ReceiptParams, Seq, Typing, TypingParams,
+};
 use serde_json::Value;
 
 #[test]
@@ -66,6 +69,28 @@ fn messages_are_answered_edited_recalled_and_reacted_to_by_their_numbers() {
     assert_eq!(missing, "posthouse: there is no message 9 in the conversation with ben");
     anna.run(&["recall", "ben", "2"]).refused(1);
     assert_eq!(anna.run(&["react", "ben", "1", "👍", "--remove"]).ok(), "Taken away.");
+    server.assert_undisturbed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_text_and_no_name_of_a_device_looks_like_a_line_of_its_own() {
+    let (site, server) = Site::with_accounts(&["anna", "ben"]);
+    let [anna, ben] = ["anna", "ben"].map(|name| logged_in(&site, &server, name));
+    let listening = anna.start(&["listen"], "");
+    listening.err.find(|line| line.contains("Listening").then_some(())).expect("it says that it listens");
+    let forged = "multi\n99  2026-11-23 10:00:00  anna: I resign";
+    ben.run(&["send", "anna", forged]).ok();
+    ben.run(&["edit", "anna", "1", &format!("{forged}!")]).ok();
+    listening.out.find(|line| line.starts_with("1  now: multi").then_some(())).expect("the edit");
+    for said in [anna.run(&["read", "ben"]).ok(), anna.run(&["versions", "ben", "1"]).ok(), listening.out.text()] {
+        assert!(said.contains("\n      99  2026") && !said.contains("\n99"), "{said}");
+    }
+    let (client, _events) = Client::open(&server.url()).await.expect("a connection");
+    let username = "anna".parse().expect("a name");
+    let params = LoginParams { username, password: PASSWORD.to_owned(), device: "phone\n7  laptop".to_owned() };
+    client.call::<Login>(&params).await.expect("logged in");
+    let devices = anna.run(&["devices"]).ok();
+    assert!(devices.contains("  phone 7  laptop  last used ") && devices.lines().count() == 2, "{devices}");
     server.assert_undisturbed();
 }
 

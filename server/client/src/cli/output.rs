@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::discover::Trust;
 use super::words::{described, happened, marks, names, role_name, said, title};
-use crate::screen::printable;
+use crate::screen::{indented, one_line};
 
 #[derive(Clone, Copy)]
 pub enum Output {
@@ -40,7 +40,7 @@ impl Output {
             Trust::Plain => "not secured",
         };
         match self {
-            Self::Text => say(&format!("{}  {url}  id {}  {said}", found.name, found.identity)),
+            Self::Text => say(&format!("{}  {url}  id {}  {said}", one_line(&found.name), found.identity)),
             Self::Json => say(&json!({
                 "name": found.name,
                 "server": url,
@@ -64,7 +64,7 @@ impl Output {
         match self {
             Self::Text => {
                 for line in settings.iter().chain(problems) {
-                    say(&printable(line));
+                    say(&one_line(line));
                 }
                 if settings.is_empty() && problems.is_empty() {
                     say("The file sets nothing.");
@@ -76,14 +76,7 @@ impl Output {
 
     pub fn message(self, message: &Message) {
         match self {
-            Self::Text => {
-                let (time, sender) = (local_time(message.ts), &message.sender.username);
-                let (number, text) = (message.seq, format!("{}{}", said(&message.body), marks(message)));
-                match &message.body {
-                    Body::System(what) => say(&format!("{number}  {time}  {sender} {}", happened(what))),
-                    _ => say(&format!("{number}  {time}  {sender}: {}", printable(&text))),
-                }
-            }
+            Self::Text => say(&message_text(message)),
             Self::Json => print_json(message),
         }
     }
@@ -101,7 +94,7 @@ impl Output {
         match self {
             Self::Text => {
                 let Version { version, ts, body } = version;
-                say(&format!("{version}  {}  {}", local_time(*ts), printable(said(body))));
+                say(&format!("{version}  {}  {}", local_time(*ts), indented(said(body))));
             }
             Self::Json => print_json(version),
         }
@@ -161,11 +154,11 @@ impl Output {
                 None => return,
             },
             Event::ConversationRemoved(removed) => format!("You are in #{} no longer.", removed.conversation_id),
-            Event::MessageEdited(edited) => format!("{}  now: {}", edited.seq, printable(said(&edited.body))),
+            Event::MessageEdited(edited) => format!("{}  now: {}", edited.seq, indented(said(&edited.body))),
             Event::MessageRecalled(recalled) => format!("{}  was recalled", recalled.seq),
             Event::Reaction(reacted) => {
                 let sign = if reacted.added { "+" } else { "-" };
-                format!("{}  {}: {sign}{}", reacted.seq, reacted.account.username, printable(&reacted.emoji))
+                format!("{}  {}: {sign}{}", reacted.seq, reacted.account.username, one_line(&reacted.emoji))
             }
             _ => return,
         };
@@ -219,7 +212,7 @@ impl Output {
 
     pub fn known(self, address: &str, fingerprint: Fingerprint) {
         match self {
-            Self::Text => say(&format!("{}  {fingerprint}", printable(address))),
+            Self::Text => say(&format!("{}  {fingerprint}", one_line(address))),
             Self::Json => say(&json!({ "server": address, "fingerprint": fingerprint }).to_string()),
         }
     }
@@ -276,7 +269,7 @@ impl Output {
 
     pub fn import_error(self, error: &ImportError) {
         match self {
-            Self::Text => say(&format!("line {}: {}", error.line, error.message)),
+            Self::Text => say(&format!("line {}: {}", error.line, one_line(&error.message))),
             Self::Json => print_json(error),
         }
     }
@@ -290,11 +283,7 @@ impl Output {
 
     pub fn device(self, device: &Device) {
         match self {
-            Self::Text => {
-                let (name, used) = (printable(&device.name), local_time(device.last_used));
-                let current = if device.is_current { "  (this one)" } else { "" };
-                say(&format!("{}  {name}  last used {used}{current}", device.device_id));
-            }
+            Self::Text => say(&device_text(device)),
             Self::Json => print_json(device),
         }
     }
@@ -342,6 +331,20 @@ impl Output {
             Self::Json => say(&json!({ "made": made, "kept": kept }).to_string()),
         }
     }
+}
+
+fn message_text(message: &Message) -> String {
+    let (number, time, sender) = (message.seq, local_time(message.ts), &message.sender.username);
+    match &message.body {
+        Body::System(what) => format!("{number}  {time}  {sender} {}", happened(what)),
+        body => format!("{number}  {time}  {sender}: {}", indented(&format!("{}{}", said(body), marks(message)))),
+    }
+}
+
+fn device_text(device: &Device) -> String {
+    let (name, used) = (one_line(&device.name), local_time(device.last_used));
+    let current = if device.is_current { "  (this one)" } else { "" };
+    format!("{}  {name}  last used {used}{current}", device.device_id)
 }
 
 pub fn print_json<T: serde::Serialize>(value: &T) {

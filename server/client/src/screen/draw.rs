@@ -10,7 +10,7 @@ use ratatui::widgets::{Block, Clear, Paragraph};
 use tokio::time::Instant;
 
 use super::app::{App, Connection, Sheet};
-use super::text::{cut, printable, width, wrap};
+use super::text::{cut, one_line, width, wrap};
 use crate::cli::title;
 
 /// The list of conversations, with the line beside it.
@@ -101,7 +101,7 @@ fn bar(frame: &mut Frame, area: Rect, app: &App, left: &str, right: &str) {
 fn name(app: &App, room: &Room) -> String {
     let Some(conversation) = room.conversation() else { return "…".to_owned() };
     let is_own = conversation.peer.is_some() && conversation.peer.as_ref() == app.view.me();
-    let called = printable(&title(conversation)).replace('\n', " ");
+    let called = one_line(&title(conversation));
     if is_own { format!("{called} (notes to yourself)") } else { called }
 }
 
@@ -226,7 +226,7 @@ fn draw_status(frame: &mut Frame, area: Rect, app: &App) {
     let choices = app.choices(columns.saturating_sub(2));
     let typing = app.open.and_then(|id| app.typing.line(id, app.view.people()));
     let said = app.notice.clone().or(choices).or(typing).unwrap_or(said);
-    let said = cut(&printable(&said).replace('\n', " "), columns.saturating_sub(2));
+    let said = cut(&one_line(&said), columns.saturating_sub(2));
     let room = columns - 2 - width(&said);
     let mut spans = vec![Span::styled(mark, style), Span::raw(said)];
     if width(below) < room {

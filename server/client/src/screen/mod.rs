@@ -37,7 +37,7 @@ use app::{App, Outcome, Request};
 use palette::Palette;
 use terminal::Screen;
 
-pub use text::printable;
+pub use text::{indented, one_line, printable};
 
 /// At most so often the screen is drawn: what comes faster is shown together, which is also what a slow line wants.
 const FRAME_INTERVAL: Duration = Duration::from_millis(25);

@@ -8,11 +8,8 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use super::scrollback::Look;
-use super::text::{cut, printable, width, wrap};
+use super::text::{INDENT, cut, one_line, printable, width, wrap};
 use crate::cli::{happened, said};
-
-/// Where the text of a message goes on: below its beginning, behind the time.
-const INDENT: &str = "      ";
 
 /// Columns that a text gets at least behind a name; with less it begins in the next row.
 const TEXT_COLUMNS_MIN: usize = 12;
@@ -84,8 +81,7 @@ impl Look<'_> {
             Some(message) => format!("{}: {}", message.sender.username, said(&message.body)),
             None => "(an earlier message)".to_owned(),
         };
-        let quoted = printable(&quoted).replace('\n', " ");
-        let text = cut(&quoted, self.columns.saturating_sub(INDENT.len() + 2));
+        let text = cut(&one_line(&quoted), self.columns.saturating_sub(INDENT.len() + 2));
         Line::styled(format!("{INDENT}┌ {text}"), self.palette.quiet())
     }
 
@@ -129,7 +125,7 @@ impl Look<'_> {
             OutgoingState::Sending => rows.extend(self.lines("  …  ", &name, text, Style::new())),
             OutgoingState::Failed(reason) => {
                 rows.extend(self.lines("  ✗  ", &name, text, Style::new()));
-                let said = format!("not sent: {} (Ctrl-R sends it again)", printable(reason).replace('\n', " "));
+                let said = format!("not sent: {} (Ctrl-R sends it again)", one_line(reason));
                 let said = wrap(&said, self.columns.saturating_sub(INDENT.len()), self.columns.saturating_sub(6));
                 rows.extend(said.into_iter().map(|it| Line::styled(format!("{INDENT}{it}"), self.palette.wrong())));
             }

@@ -3,6 +3,9 @@
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
+/// Where a text of several lines goes on: in `chat` below its beginning, behind the time.
+pub const INDENT: &str = "      ";
+
 /// Columns of a tab.
 const TAB: &str = "    ";
 
@@ -23,6 +26,17 @@ pub fn printable(text: &str) -> String {
         }
     }
     shown
+}
+
+/// The same of what has to stay on its line, such as a name.
+pub fn one_line(text: &str) -> String {
+    printable(text).replace('\n', " ")
+}
+
+/// The same of what stands behind something on its line: what follows in further lines is moved in, so that it can't be taken for
+/// another's.
+pub fn indented(text: &str) -> String {
+    printable(text).replace('\n', &format!("\n{INDENT}"))
 }
 
 /// What a person typed or pasted, without what can't be typed.
@@ -103,6 +117,12 @@ mod tests {
         assert_eq!(printable("a\u{1b}[2J\u{7}b\r\nc\u{202e}d 你好\tx"), "a␛[2J␇b␍\nc\u{fffd}d 你好    x");
         assert_eq!(printable("\u{9b}31m\u{7f}\0"), "\u{fffd}31m␡␀");
         assert_eq!(typed("a\r\nb\rc\u{1b}[31m\td"), "a\nb\nc[31m    d");
+    }
+
+    #[test]
+    fn further_lines_are_moved_in_and_a_name_has_none() {
+        assert_eq!(indented("a\n\n99  ben: b\r\u{1b}"), "a\n      \n      99  ben: b␍␛");
+        assert_eq!(one_line("a\nb\r\u{202e}"), "a b␍\u{fffd}");
     }
 
     #[test]

@@ -14,8 +14,8 @@ use super::{App, Connection, Request, Sheet};
 use crate::cli::{end_of, said};
 use crate::screen::command::{Added, Command, Pinned, Which, parse};
 use crate::screen::deed::{Deed, Done};
+use crate::screen::indented;
 use crate::screen::mention::mentions;
-use crate::screen::printable;
 
 /// Whose message `last` is.
 #[derive(Clone, Copy)]
@@ -189,9 +189,9 @@ impl App {
 
     /// What a message has said, the newest first: what has no room on the screen is the oldest.
     fn show_versions(&mut self, seq: Seq, versions: &[Version]) {
-        let line = |version: &Version| format!("{}  {}", self.date_and_time(version.ts), said(&version.body));
+        let line = |version: &Version| format!("{}  {}", self.date_and_time(version.ts), indented(said(&version.body)));
         let text = versions.iter().rev().map(line).collect::<Vec<_>>().join("\n");
-        self.sheet = Some(Sheet { title: format!("Message {seq}, newest first"), text: printable(&text) });
+        self.sheet = Some(Sheet { title: format!("Message {seq}, newest first"), text });
     }
 
     fn date_and_time(&self, ts: TimestampMs) -> String {
