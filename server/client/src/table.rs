@@ -1,6 +1,6 @@
 //! Tables of accounts as spreadsheets write them: their characters, and how they are cut for the server.
 
-use posthouse_protocol::limits;
+use posthouse_protocol::{Username, limits};
 
 /// Most bytes of a part: with every one escaped it still fits into a frame.
 const PART_LEN_MAX: usize = 56 * 1024;
@@ -12,6 +12,24 @@ pub struct TablePart {
     pub csv: String,
     /// Which line of the file the first of the rows is.
     pub first_line: u64,
+}
+
+impl TablePart {
+    /// The user names with the lines that they stand in; what is none is left to the server, which says why.
+    pub fn names(&self) -> Vec<(u64, Username)> {
+        let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(self.csv.as_bytes());
+        let column = reader.headers().ok().and_then(|names| names.iter().position(is_username));
+        let (Some(column), Ok(starts)) = (column, row_starts(&self.csv)) else { return Vec::new() };
+        let first = starts.first().map_or(0, |start| line_of(&self.csv, *start));
+        let line = |start: usize| line_of(&self.csv, start) - first + self.first_line;
+        let rows = starts.into_iter().zip(reader.into_records());
+        let named = rows.filter_map(|(start, row)| Some((line(start), Username::new(row.ok()?.get(column)?).ok()?)));
+        named.collect()
+    }
+}
+
+fn is_username(column: &str) -> bool {
+    column.trim().to_lowercase() == "username"
 }
 
 /// Why a file is no table.
@@ -116,6 +134,8 @@ mod tests {
             parts[0].csv
         );
         assert_eq!(parts[1].csv, "username,display_name\nu99,\r\n");
+        assert_eq!(parts[0].names()[0], (5, Username::new("u0").expect("a name")), "the row before holds none");
+        assert_eq!(parts[1].names(), [(104, Username::new("u99").expect("a name"))]);
         assert_eq!(split("username").expect("no rows").len(), 1);
         let long = format!("username\nanna\n{}\n", "x".repeat(PART_LEN_MAX));
         assert!(matches!(split(&long), Err(TableError::TooLong(3))));

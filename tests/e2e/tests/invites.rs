@@ -164,6 +164,17 @@ fn a_bad_row_anywhere_in_a_long_file_is_named_and_nothing_is_imported() {
     assert!(said.out.starts_with("line 252: a user name has letters"), "{said:?}");
     assert!(said.err.contains("nothing was imported"), "{said:?}");
     assert_eq!(anna.run(&["account", "search"]).ok().lines().count(), 1);
+    // The server takes 100 rows at once: those of a later part it compares with none before.
+    std::fs::write(&file, format!("{text}U7\nu100\n")).expect("a file");
+    for command in [&["account", "import", "--dry-run", &file][..], &["account", "import", &file]] {
+        let said = anna.run(command);
+        assert_eq!(
+            said.out, "line 252: u7 stands in an earlier row\nline 253: u100 stands in an earlier row",
+            "{said:?}"
+        );
+        assert!(said.code == Some(1) && said.err.contains("2 of the rows can't be used"), "{said:?}");
+    }
+    assert_eq!(anna.run(&["account", "search"]).ok().lines().count(), 1);
     std::fs::write(&file, b"username\nz\xfcrich\xff\n").expect("a file");
     assert!(anna.run(&["account", "import", &file]).refused(1).contains("neither UTF-8 nor GB18030"));
 }

@@ -1,5 +1,6 @@
 //! Commands that look after accounts, one's own and others'.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -10,7 +11,7 @@ use posthouse_protocol::{
     AccountsDisable, AccountsEnable, AccountsGet, AccountsGetParams, AccountsImport, AccountsImportParams,
     AccountsImportResult, AccountsMe, AccountsReset, AccountsResetParams, AccountsRole, AccountsRoleParams,
     AccountsSearch, AccountsSearchParams, AccountsSignOut, AccountsUpdate, AccountsUpdateParams, DisplayName, Empty,
-    Method, Password, Profile, Username,
+    ImportError, Method, Password, Profile, Username,
 };
 
 use super::chat::connect;
@@ -203,14 +204,16 @@ async fn search(client: &Client, query: String, output: Output) -> anyhow::Resul
     }
 }
 
-/// Looks at the whole file first, so that an error in its last row is found before the first account is made.
+/// Looks at the whole file first, so that an error in its last row is found before the first account is made. The server compares
+/// a row with those of its part alone: a user name that stands in an earlier part is found here.
 async fn import(file: &Path, dry_run: bool, transport: Transport, output: Output) -> anyhow::Result<()> {
     let content = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let parts = read_table(&content).with_context(|| format!("cannot use {}", file.display()))?;
     let (client, _events) = connect(transport).await?;
-    let (mut new, mut unchanged, mut errors) = (0, 0, 0);
+    let (mut new, mut unchanged, mut errors, mut seen) = (0, 0, 0, HashSet::new());
     for part in &parts {
-        let found = import_part(&client, part, true).await?;
+        let mut found = import_part(&client, part, true).await?;
+        add_repeated(&mut found.errors, part, &mut seen);
         found.errors.iter().for_each(|error| output.import_error(error));
         (new, unchanged, errors) = (new + found.new, unchanged + found.unchanged, errors + found.errors.len());
     }
@@ -230,6 +233,18 @@ async fn import(file: &Path, dry_run: bool, transport: Transport, output: Output
     }
     output.imported(new, unchanged);
     Ok(())
+}
+
+/// Adds the rows that repeat a user name of an earlier part, in the words of the server.
+fn add_repeated(errors: &mut Vec<ImportError>, part: &TablePart, seen: &mut HashSet<Username>) {
+    let bad: HashSet<u64> = errors.iter().map(|error| error.line).collect();
+    for (line, username) in part.names().into_iter().filter(|(line, _)| !bad.contains(line)) {
+        if seen.contains(&username) {
+            errors.push(ImportError { line, message: format!("{username} stands in an earlier row") });
+        }
+        seen.insert(username);
+    }
+    errors.sort_by_key(|error| error.line);
 }
 
 async fn import_part(client: &Client, part: &TablePart, dry_run: bool) -> anyhow::Result<AccountsImportResult> {
