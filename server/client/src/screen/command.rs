@@ -152,10 +152,7 @@ fn group(line: &str) -> Result<Command, String> {
     let title = |text: &str| Title::new(text).map_err(|error| format!("{error}: /group {what} TITLE"));
     match what {
         "create" => {
-            let (called, rest) = match rest.strip_prefix('"').and_then(|rest| rest.split_once('"')) {
-                Some((called, rest)) => (called, rest),
-                None => word(rest),
-            };
+            let (called, rest) = quoted(rest)?.unwrap_or_else(|| word(rest));
             Ok(Command::Create(title(called)?, names(rest)?))
         }
         "add" if !rest.is_empty() => Ok(Command::Add(names(rest)?)),
@@ -164,7 +161,11 @@ fn group(line: &str) -> Result<Command, String> {
             [one] => Ok(Command::Remove(one.clone())),
             _ => Err("Whom? /group remove NAME".to_owned()),
         },
-        "rename" => Ok(Command::Rename(title(rest.trim_matches('"'))?)),
+        "rename" => match quoted(rest)? {
+            Some((called, "")) => Ok(Command::Rename(title(called)?)),
+            Some(_) => Err("One title: /group rename TITLE".to_owned()),
+            None => Ok(Command::Rename(title(rest)?)),
+        },
         "members" => Ok(Command::Members),
         "leave" if rest.is_empty() => Ok(Command::Leave),
         "leave" => Err("/group leave leaves the open one: open it first.".to_owned()),
@@ -176,6 +177,15 @@ fn group(line: &str) -> Result<Command, String> {
 fn word(line: &str) -> (&str, &str) {
     let (first, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     (first, rest.trim())
+}
+
+/// What stands in quotes at the beginning, and what follows; none where it begins with no quote.
+fn quoted(text: &str) -> Result<Option<(&str, &str)>, String> {
+    let Some(rest) = text.strip_prefix('"') else { return Ok(None) };
+    match rest.split_once('"') {
+        Some((inside, behind)) => Ok(Some((inside, behind.trim()))),
+        None => Err("The second quote is missing: \"TITLE\"".to_owned()),
+    }
 }
 
 fn some(text: &str) -> Option<String> {
@@ -228,6 +238,8 @@ mod tests {
             ("group create Board", Command::Create(title("Board"), Vec::new())),
             ("group add ben, carl", Command::Add(vec![name("ben"), name("carl")])),
             ("group rename Board of 8", Command::Rename(title("Board of 8"))),
+            ("group rename \"Board of 8\"", Command::Rename(title("Board of 8"))),
+            ("group rename The \"Board\"", Command::Rename(title("The \"Board\""))),
             ("group leave", Command::Leave),
             ("q", Command::Quit),
         ] {
@@ -254,6 +266,10 @@ mod tests {
             ("mute 49710269d", "up to ten years"),
             ("group", "/group create TITLE"),
             ("group create", "/group create TITLE"),
+            ("group create \"Board of 7", "second quote is missing"),
+            ("group rename \"A\" \"B\"", "/group rename TITLE"),
+            ("group rename \"A", "second quote is missing"),
+            ("group rename \"\"", "/group rename TITLE"),
             ("group add", "/group add NAME"),
             ("group add b?n", "b?n: "),
             ("group remove ben carl", "/group remove NAME"),
