@@ -18,7 +18,7 @@ impl Completion {
     pub fn of(before: &str, names: &[String]) -> Option<Self> {
         let (begin, is_whole) = match before.strip_prefix("/open ").or_else(|| before.strip_prefix("/o ")) {
             Some(name) => (name, true),
-            None => (before.rsplit(char::is_whitespace).next()?, false),
+            None => (last_word(before), false),
         };
         let (mark, word) = match begin.strip_prefix('@') {
             Some(word) => ("@", word),
@@ -73,6 +73,15 @@ impl Completion {
     }
 }
 
+/// Behind the last space, or from the `@` on that begins a name there.
+fn last_word(before: &str) -> &str {
+    let word = before.rsplit(char::is_whitespace).next().unwrap_or_default();
+    match word.rfind('@') {
+        Some(at) if !word[..at].ends_with(|c: char| c.is_ascii_alphanumeric()) => &word[at..],
+        _ => word,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +96,7 @@ mod tests {
         assert_eq!((second.text(), second.replaced_len()), ("@andré ", 6));
         assert_eq!(second.next(1).next(-1).text(), "@andré ");
         assert_eq!(Completion::of("王", &names).expect("a name").text(), "王小明 ");
+        assert_eq!(Completion::of("你好@王", &names).expect("a name").text(), "@王小明 ");
         assert_eq!(Completion::of("/open board o", &names).expect("a title").text(), "Board of 7 ");
         assert_eq!(Completion::of("/op", &names).expect("a command").text(), "/open ");
         assert_eq!(Completion::of("/open ", &names).expect("all").candidates.len(), 5);
@@ -94,7 +104,7 @@ mod tests {
         assert_eq!((emoji.text(), emoji.replaced_len()), ("👍 ", 0));
         assert_eq!(Completion::of("/reply ", &names).expect("a word").text(), "/reply last ");
         assert_eq!(Completion::of("/group add an", &names).expect("a name").text(), "anna ");
-        for none in ["", "hi ", "x", "/x"] {
+        for none in ["", "hi ", "x", "/x", "a@an"] {
             assert!(Completion::of(none, &names).is_none(), "{none}");
         }
     }
