@@ -18,6 +18,7 @@ mod known;
 mod link;
 mod login;
 mod own;
+mod profiles;
 mod server_url;
 mod socket;
 mod table;

@@ -42,8 +42,8 @@ pub struct Link {
 
 /// The connection that there is.
 #[derive(Clone)]
-struct Connected {
-    client: Client,
+pub(crate) struct Connected {
+    pub(crate) client: Client,
     account: Account,
 }
 
@@ -153,7 +153,7 @@ impl Link {
         }
     }
 
-    async fn connected(&self) -> Result<Connected, ClientError> {
+    pub(crate) async fn connected(&self) -> Result<Connected, ClientError> {
         let mut current = self.current.clone();
         let connected = current.wait_for(Option::is_some).await.map_err(|_| ended())?.clone();
         connected.ok_or_else(ended)

@@ -37,6 +37,7 @@ pub struct View {
 impl View {
     /// Who looks at it: known once the link was online.
     pub fn set_me(&mut self, me: Account) {
+        self.people.meet(&me);
         self.me = Some(me);
     }
 
@@ -93,7 +94,11 @@ impl View {
                 self.prefer(preferences);
                 None
             }
-            Event::AccountUpdated(_) | Event::OwnerRecovered(_) | Event::Typing(_) | Event::Restarting(_) => None,
+            Event::AccountUpdated(profile) => {
+                self.people.tell(profile);
+                None
+            }
+            Event::OwnerRecovered(_) | Event::Typing(_) | Event::Restarting(_) => None,
         };
         // What comes again is listed once it is whole.
         unlisted.filter(|_| !self.is_refilling)
@@ -103,7 +108,7 @@ impl View {
         let (id, seq) = (message.conversation_id, message.seq);
         let is_mine = self.is_mine(&message);
         self.happened += 1;
-        self.people.meet(&message.sender);
+        self.people.meet_all_in(&message);
         let room = self.rooms.entry(id).or_default();
         room.set_used(self.happened);
         room.insert(message);
@@ -157,7 +162,7 @@ impl View {
     /// A page of older messages came: the newest ones, or those before the oldest that was held.
     pub fn take_history(&mut self, id: ConversationId, before: Option<Seq>, page: HistoryResult) {
         let me = self.my_id();
-        page.messages.iter().for_each(|message| self.people.meet(&message.sender));
+        page.messages.iter().for_each(|message| self.people.meet_all_in(message));
         let room = self.rooms.entry(id).or_default();
         room.take_history(before, page);
         room.find_line(me);
@@ -208,6 +213,7 @@ impl View {
     /// What was held is void: the database is another one. Messages that were not acknowledged stay. Until
     /// [`View::settled`], what comes is what was there before.
     pub fn reset(&mut self) {
+        self.people.forget();
         self.is_refilling = true;
         self.rooms.retain(|_, room| {
             room.forget();
@@ -247,7 +253,7 @@ impl View {
         &self.people
     }
 
-    /// The same, to be told of who is there.
+    /// The same, to be told of them.
     pub fn people_mut(&mut self) -> &mut People {
         &mut self.people
     }

@@ -95,6 +95,40 @@ async fn no_text_and_no_name_of_a_device_looks_like_a_line_of_its_own() {
 }
 
 #[test]
+fn people_are_shown_by_both_their_names_and_who_has_departed_is_marked() {
+    let names = ["anna", "ben", "carl", "dora", "emil", "fritz", "gerd", "hans", "ida", "jan"];
+    let (site, server) = Site::with_accounts(&names);
+    let [anna, ben] = ["anna", "ben"].map(|name| logged_in(&site, &server, name));
+    let listening = anna.start(&["listen"], "");
+    listening.err.find(|line| line.contains("Listening").then_some(())).expect("it says that it listens");
+    ben.run(&["account", "rename", "Ben Berg"]).ok();
+    anna.run(&["group", "create", "Board", "ben", "carl"]).ok();
+    ben.run(&["send", "anna", "hello"]).ok();
+    listening.out.find(|line| line.ends_with("  Ben Berg (ben): hello").then_some(())).expect("the message");
+    ben.run(&["account", "rename", "anna"]).ok();
+    ben.run(&["send", "anna", "again"]).ok();
+    listening.out.find(|line| line.ends_with("  anna (ben): again").then_some(())).expect("the message");
+    ben.run(&["account", "rename", "Ben Berg"]).ok();
+    let read = anna.run(&["read", "ben"]).ok();
+    assert!(read.lines().all(|line| line.contains("  Ben Berg (ben): ")), "{read}");
+    assert!(!anna.run(&["--json", "read", "ben"]).ok().contains("Berg"), "programs are given what the server gave");
+    let read = anna.run(&["read", "Board"]).ok();
+    assert!(read.ends_with("  anna made the group Board with Ben Berg (ben), carl"), "{read}");
+    assert_eq!(anna.run(&["group", "members", "Board"]).ok(), "anna  owner\nBen Berg (ben)  member\ncarl  member");
+    let receipts = anna.run(&["receipts", "Board", "1"]).ok();
+    assert_eq!(receipts, "Ben Berg (ben)  not yet\ncarl  not yet");
+    // So many are looked for on pages, where who has departed is left out.
+    for name in &names[2..] {
+        anna.run(&["send", name, "hello"]).ok();
+    }
+    anna.run(&["account", "depart", "ben"]).ok();
+    let conversations = anna.run(&["conversations"]).ok();
+    assert!(conversations.contains("\nBen Berg (ben) (departed)  (2 messages"), "{conversations}");
+    assert!(conversations.contains("carl  (1 messages"), "{conversations}");
+    server.assert_undisturbed();
+}
+
+#[test]
 fn what_a_message_said_whom_it_mentions_and_who_has_read_it_is_shown_and_conversations_are_muted_and_pinned() {
     let (site, server) = Site::with_accounts(&["anna", "ben", "carl"]);
     let [anna, ben] = ["anna", "ben"].map(|name| logged_in(&site, &server, name));

@@ -1,6 +1,7 @@
 //! Commands that talk to a server as an account.
 
 use anyhow::bail;
+use posthouse_client::view::People;
 use posthouse_client::{Client, ClientError, Events, Login, ServerUrl, Transport};
 use posthouse_protocol::{
     Connect, ConnectParams, ConversationId, ConversationsList, ConversationsListParams, ErrorCode, History,
@@ -9,6 +10,7 @@ use posthouse_protocol::{
 
 use super::listen::{self, TakesPart};
 use super::output::Output;
+use super::people::{ask, ask_about};
 use super::{Command, group, messages, password};
 use crate::screen;
 
@@ -89,9 +91,11 @@ async fn read(
             break;
         }
     }
+    let mut people = People::default();
+    ask_about(client, &mut people, pages.iter().flatten(), output).await;
     let mut newest = None;
     for message in pages.iter().rev().flatten() {
-        output.message(message);
+        output.message(message, &people);
         newest = Some(message.seq);
     }
     Ok(newest)
@@ -99,10 +103,12 @@ async fn read(
 
 async fn conversations(transport: Transport, output: Output) -> anyhow::Result<()> {
     let (client, _events) = connect(transport).await?;
-    let mut params = ConversationsListParams::default();
+    let (mut params, mut people) = (ConversationsListParams::default(), People::default());
     loop {
         let page = client.call::<ConversationsList>(&params).await?;
-        page.conversations.iter().for_each(|conversation| output.conversation(conversation));
+        let peers = page.conversations.iter().filter_map(|conversation| conversation.peer.as_ref());
+        ask(&client, &mut people, peers, output).await;
+        page.conversations.iter().for_each(|conversation| output.conversation(conversation, &people));
         if page.next.is_none() {
             return Ok(());
         }

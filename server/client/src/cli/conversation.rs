@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
+use posthouse_client::view::People;
 use posthouse_client::{Client, Transport};
 use posthouse_protocol::{
     Account, AccountId, ConversationId, ConversationsMembers, ConversationsMembersParams, ConversationsMute,
@@ -14,6 +15,7 @@ use posthouse_protocol::{
 use super::chat::connect;
 use super::messages::message;
 use super::output::{Output, ReadBy};
+use super::people::ask;
 use super::spans::{end_of, span};
 use super::target::Target;
 
@@ -92,9 +94,11 @@ async fn receipts(client: &Client, conversation_id: ConversationId, output: Outp
         return Ok(());
     }
     let members = members(client, conversation_id).await?;
+    let mut people = People::default();
+    ask(client, &mut people, members.values(), output).await;
     for mark in &found.marks {
         if let Some(member) = members.get(&mark.account_id) {
-            output.read_to(member, mark);
+            output.read_to(member, mark, &people);
         }
     }
     Ok(())
@@ -110,9 +114,11 @@ async fn receipts_of(client: &Client, with: &Target, seq: Seq, output: Output) -
         Some(counts) => bail!("{with} has so many members that only the newest message is counted: {}", counts.seq),
         None => {
             let members = members(client, conversation_id).await?;
+            let mut people = People::default();
+            ask(client, &mut people, members.values(), output).await;
             for mark in found.marks.iter().filter(|mark| mark.account_id != about.sender.account_id) {
                 if let Some(member) = members.get(&mark.account_id) {
-                    output.read_by(member, mark, ReadBy::of(mark, seq));
+                    output.read_by(member, mark, ReadBy::of(mark, seq), &people);
                 }
             }
         }

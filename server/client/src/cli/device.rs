@@ -2,6 +2,7 @@
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
+use posthouse_client::view::People;
 use posthouse_client::{Client, ClientError, Login, ServerUrl, Transport};
 use posthouse_protocol::{
     Connect, ConnectParams, DeviceId, DevicesList, DevicesRevoke, DevicesRevokeParams, DisplayName, Empty, ErrorCode,
@@ -13,6 +14,7 @@ use posthouse_protocol::{
 use super::chat::{connect, device_name};
 use super::output::Output;
 use super::password;
+use super::people::ask;
 use super::trust::Server;
 
 #[derive(Subcommand)]
@@ -100,10 +102,11 @@ pub async fn invite(command: InviteCommand, transport: Transport, output: Output
             output.new_invite(&made, &invite_link(&Login::load()?.server, &made.code));
         }
         InviteCommand::List => {
-            let mut params = InvitesListParams::default();
+            let (mut params, mut people) = (InvitesListParams::default(), People::default());
             loop {
                 let page = client.call::<InvitesList>(&params).await?;
-                page.invites.iter().for_each(|invite| output.invite(invite));
+                ask(&client, &mut people, page.invites.iter().map(|invite| &invite.created_by), output).await;
+                page.invites.iter().for_each(|invite| output.invite(invite, &people));
                 if page.next.is_none() {
                     break;
                 }

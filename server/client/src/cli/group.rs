@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
+use posthouse_client::view::People;
 use posthouse_client::{Client, Transport, new_client_msg_id};
 use posthouse_protocol::{
     ConversationId, ConversationsAdd, ConversationsAddParams, ConversationsCreate, ConversationsCreateParams,
@@ -13,6 +14,7 @@ use posthouse_protocol::{
 use super::chat::connect;
 use super::once::{self, Words};
 use super::output::Output;
+use super::people::ask;
 use super::target::Target;
 
 #[derive(Subcommand)]
@@ -210,7 +212,9 @@ async fn add(transport: Transport, group: &Target, members: &[Username], output:
     let (client, _events) = connect(transport).await?;
     let conversation_id = group.find_group(&client).await?;
     let added = add_all(&client, conversation_id, members).await?;
-    output.added(&added);
+    let mut people = People::default();
+    ask(&client, &mut people, added.iter(), output).await;
+    output.added(&added, &people);
     Ok(())
 }
 
@@ -250,9 +254,11 @@ async fn members(transport: Transport, group: &Target, output: Output) -> anyhow
     let (client, _events) = connect(transport).await?;
     let conversation_id = group.find_group(&client).await?;
     let mut params = ConversationsMembersParams { conversation_id, after: None, limit: None };
+    let mut people = People::default();
     loop {
         let page = client.call::<ConversationsMembers>(&params).await?;
-        page.members.iter().for_each(|member| output.member(member));
+        ask(&client, &mut people, page.members.iter().map(|member| &member.account), output).await;
+        page.members.iter().for_each(|member| output.member(member, &people));
         if page.next.is_none() {
             return Ok(());
         }

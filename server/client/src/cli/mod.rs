@@ -11,6 +11,7 @@ mod listen;
 mod messages;
 mod once;
 mod output;
+mod people;
 mod provision;
 mod release;
 #[cfg(unix)]
@@ -37,7 +38,7 @@ use target::Target;
 
 pub use chat::logged_out;
 pub use spans::{end_of, span};
-pub use words::{happened, names, said, title};
+pub use words::{called, happened, names, said, title};
 
 /// Said at the end of the help.
 const EXIT_STATUS: &str = "\

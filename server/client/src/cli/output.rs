@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use posthouse_client::discover::FoundBox;
+use posthouse_client::view::People;
 use posthouse_client::{ClientError, Login, ServerUrl};
 use posthouse_protocol::claim::RecoverySheet;
 use posthouse_protocol::{
@@ -16,7 +17,7 @@ use posthouse_protocol::{
 use serde_json::json;
 
 use super::discover::Trust;
-use super::words::{described, happened, marks, names, role_name, said, title};
+use super::words::{called, described, happened, marks, names, role_name, said};
 use crate::screen::{indented, one_line};
 
 #[derive(Clone, Copy)]
@@ -74,9 +75,9 @@ impl Output {
         }
     }
 
-    pub fn message(self, message: &Message) {
+    pub fn message(self, message: &Message, people: &People) {
         match self {
-            Self::Text => say(&message_text(message)),
+            Self::Text => say(&message_text(message, people)),
             Self::Json => print_json(message),
         }
     }
@@ -110,9 +111,10 @@ impl Output {
     }
 
     /// How far a member has come.
-    pub fn read_to(self, member: &Account, mark: &Mark) {
+    pub fn read_to(self, member: &Account, mark: &Mark, people: &People) {
         let to = |what: &str, seq: Seq| if seq.0 == 0 { format!("nothing {what}") } else { format!("{what} to {seq}") };
-        let text = format!("{}  {}, {}", member.username, to("read", mark.read), to("delivered", mark.delivered));
+        let text =
+            format!("{}  {}, {}", full_name(people, member), to("read", mark.read), to("delivered", mark.delivered));
         let Account { account_id, username } = member;
         let Mark { read, delivered, .. } = mark;
         let result = json!({ "account_id": account_id, "username": username, "read": read, "delivered": delivered });
@@ -120,7 +122,7 @@ impl Output {
     }
 
     /// Whether a member has come to a message.
-    pub fn read_by(self, member: &Account, mark: &Mark, read_by: ReadBy) {
+    pub fn read_by(self, member: &Account, mark: &Mark, read_by: ReadBy, people: &People) {
         let text = match read_by {
             ReadBy::Read => "read",
             ReadBy::Delivered => "delivered",
@@ -131,7 +133,7 @@ impl Output {
         let result = json!({
             "account_id": account_id, "username": username, "state": read_by, "read": read, "delivered": delivered,
         });
-        self.done_with(&format!("{username}  {text}"), &result);
+        self.done_with(&format!("{}  {text}", full_name(people, member)), &result);
     }
 
     /// How many have come to the newest message, where there are too many to name them.
@@ -141,12 +143,12 @@ impl Output {
     }
 
     /// What happened. People are shown what they would want to be disturbed for, programs everything.
-    pub fn event(self, event: &Event) {
+    pub fn event(self, event: &Event, people: &People) {
         let text = match event {
-            Event::Message(message) => return self.message(message),
+            Event::Message(message) => return self.message(message, people),
             _ if matches!(self, Self::Json) => return print_json(event),
             Event::OwnerRecovered(recovered) => {
-                let (time, name) = (local_time(recovered.ts), &recovered.account.username);
+                let (time, name) = (local_time(recovered.ts), full_name(people, &recovered.account));
                 format!("{time}  the password of the owner {name} was reset with the code that the box shows")
             }
             Event::ConversationAdded(added) => match &added.group {
@@ -158,14 +160,14 @@ impl Output {
             Event::MessageRecalled(recalled) => format!("{}  was recalled", recalled.seq),
             Event::Reaction(reacted) => {
                 let sign = if reacted.added { "+" } else { "-" };
-                format!("{}  {}: {sign}{}", reacted.seq, reacted.account.username, one_line(&reacted.emoji))
+                format!("{}  {}: {sign}{}", reacted.seq, full_name(people, &reacted.account), one_line(&reacted.emoji))
             }
             _ => return,
         };
         say(&text);
     }
 
-    pub fn conversation(self, conversation: &Conversation) {
+    pub fn conversation(self, conversation: &Conversation, people: &People) {
         match self {
             Self::Text => {
                 let Conversation { conversation_id, last_seq, unread, mentions, .. } = conversation;
@@ -174,7 +176,8 @@ impl Output {
                 let mentions = if *mentions > 0 { format!(", {mentions} for you") } else { String::new() };
                 let marks = [(conversation.muted, ", muted"), (conversation.pinned, ", pinned")];
                 let marks: String = marks.into_iter().filter_map(|(is_so, mark)| is_so.then_some(mark)).collect();
-                say(&format!("{}{number}  ({last_seq} messages{unread}{mentions}{marks})", title(conversation)));
+                let called = called(conversation, |peer| full_name(people, peer));
+                say(&format!("{called}{number}  ({last_seq} messages{unread}{mentions}{marks})"));
             }
             Self::Json => print_json(conversation),
         }
@@ -195,17 +198,17 @@ impl Output {
         }
     }
 
-    pub fn added(self, added: &[Account]) {
+    pub fn added(self, added: &[Account], people: &People) {
         match self {
             Self::Text if added.is_empty() => say("All of them were members already."),
-            Self::Text => say(&format!("Added: {}.", names(added))),
+            Self::Text => say(&format!("Added: {}.", names(added, |account| full_name(people, account)))),
             Self::Json => print_json(&json!({ "added": added })),
         }
     }
 
-    pub fn member(self, member: &Member) {
+    pub fn member(self, member: &Member, people: &People) {
         match self {
-            Self::Text => say(&format!("{}  {}", member.account.username, role_name(member.role))),
+            Self::Text => say(&format!("{}  {}", full_name(people, &member.account), role_name(member.role))),
             Self::Json => print_json(member),
         }
     }
@@ -288,11 +291,11 @@ impl Output {
         }
     }
 
-    pub fn invite(self, invite: &Invite) {
+    pub fn invite(self, invite: &Invite, people: &People) {
         match self {
             Self::Text => {
                 let (uses, hours) = (invite.uses_left, invite.expires_in_s.div_ceil(3600));
-                let maker = &invite.created_by.username;
+                let maker = full_name(people, &invite.created_by);
                 say(&format!("{}  by {maker}, for {uses} accounts, {hours} hours left", invite.invite_id));
             }
             Self::Json => print_json(invite),
@@ -333,12 +336,17 @@ impl Output {
     }
 }
 
-fn message_text(message: &Message) -> String {
-    let (number, time, sender) = (message.seq, local_time(message.ts), &message.sender.username);
+fn message_text(message: &Message, people: &People) -> String {
+    let name = |account: &Account| full_name(people, account);
+    let (number, time, sender) = (message.seq, local_time(message.ts), name(&message.sender));
     match &message.body {
-        Body::System(what) => format!("{number}  {time}  {sender} {}", happened(what)),
+        Body::System(what) => format!("{number}  {time}  {sender} {}", happened(what, name)),
         body => format!("{number}  {time}  {sender}: {}", indented(&format!("{}{}", said(body), marks(message)))),
     }
+}
+
+fn full_name(people: &People, account: &Account) -> String {
+    one_line(&people.full_name(account))
 }
 
 fn device_text(device: &Device) -> String {

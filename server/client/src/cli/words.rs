@@ -7,13 +7,18 @@ use posthouse_protocol::{
 /// Stands for a message that this version can't show.
 const NEWER_KIND: &str = "(a kind of message that a newer version shows)";
 
-/// What a conversation is called.
+/// What a conversation is called by those who name it.
 pub fn title(conversation: &Conversation) -> String {
     match (&conversation.peer, &conversation.group) {
         (Some(peer), _) => peer.username.to_string(),
         (None, Some(group)) => group.title.to_string(),
         (None, None) => format!("conversation {}", conversation.conversation_id),
     }
+}
+
+/// What a conversation is called by those who read, where people are called so.
+pub fn called(conversation: &Conversation, name: impl Fn(&Account) -> String) -> String {
+    conversation.peer.as_ref().map_or_else(|| title(conversation), name)
 }
 
 /// What a body says. It may hold what steers a terminal.
@@ -32,19 +37,19 @@ pub fn marks(message: &Message) -> String {
     edited.into_iter().chain(reactions).collect()
 }
 
-/// What happened to a group, behind the name of who did it.
-pub fn happened(what: &SystemBody) -> String {
+/// What happened to a group, behind the name of who did it, where people are called so.
+pub fn happened(what: &SystemBody, name: impl Fn(&Account) -> String) -> String {
     match what {
         SystemBody::Created { title, members } if members.is_empty() => format!("made the group {title}"),
-        SystemBody::Created { title, members } => format!("made the group {title} with {}", names(members)),
-        SystemBody::Added { members } => format!("added {}", names(members)),
+        SystemBody::Created { title, members } => format!("made the group {title} with {}", names(members, name)),
+        SystemBody::Added { members } => format!("added {}", names(members, name)),
         SystemBody::Joined => "joined".to_owned(),
-        SystemBody::Removed { member } => format!("removed {}", member.username),
+        SystemBody::Removed { member } => format!("removed {}", name(member)),
         SystemBody::Left { new_owner: None } => "left".to_owned(),
-        SystemBody::Left { new_owner: Some(owner) } => format!("left; {} is the owner now", owner.username),
-        SystemBody::Role { member, role: MemberRole::Owner } => format!("made {} the owner", member.username),
-        SystemBody::Role { member, role: MemberRole::Admin } => format!("made {} an admin", member.username),
-        SystemBody::Role { member, role: MemberRole::Member } => format!("made {} a member again", member.username),
+        SystemBody::Left { new_owner: Some(owner) } => format!("left; {} is the owner now", name(owner)),
+        SystemBody::Role { member, role: MemberRole::Owner } => format!("made {} the owner", name(member)),
+        SystemBody::Role { member, role: MemberRole::Admin } => format!("made {} an admin", name(member)),
+        SystemBody::Role { member, role: MemberRole::Member } => format!("made {} a member again", name(member)),
         SystemBody::Updated { title, announcement_only, history } => {
             let title = title.as_ref().map(|title| format!("called the group {title}"));
             let sending = announcement_only.map(|only| if only { "let only admins send" } else { "let everyone send" });
@@ -58,9 +63,9 @@ pub fn happened(what: &SystemBody) -> String {
     }
 }
 
-/// Who, in one line.
-pub fn names(accounts: &[Account]) -> String {
-    accounts.iter().map(|account| account.username.as_str()).collect::<Vec<_>>().join(", ")
+/// Who, in one line, where they are called so.
+pub fn names(accounts: &[Account], name: impl Fn(&Account) -> String) -> String {
+    accounts.iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
 /// What a member is called.

@@ -286,6 +286,14 @@ impl App {
         Some(Look { view, room, columns, shows_numbers, palette: self.palette, zone })
     }
 
+    /// Messages and conversations name people by their user names alone.
+    fn ask_for_names(&mut self) {
+        if matches!(self.connection, Connection::Online) {
+            let unknown = self.view.people_mut().take_unknown();
+            self.requests.extend((!unknown.is_empty()).then_some(Request::Profiles(unknown)));
+        }
+    }
+
     /// How long until what is shown changes by itself.
     pub fn next_tick(&self, now: Instant) -> Option<Duration> {
         let retry = matches!(self.connection, Connection::Offline { .. }).then_some(Duration::from_millis(250));
@@ -298,6 +306,7 @@ impl App {
     pub fn on_time(&mut self, now: Instant) {
         self.typing.forget_old(now);
         self.say_whether_there(now);
+        self.ask_for_names();
         if !matches!(self.connection, Connection::Online) || !self.view.has_receipts() {
             self.receipts_due = None;
         } else if *self.receipts_due.get_or_insert(now + RECEIPTS_INTERVAL) <= now {

@@ -2,15 +2,13 @@
 
 use posthouse_client::{ClientError, Link};
 use posthouse_protocol::{
-    AccountId, Body, ConversationId, ConversationsAdd, ConversationsAddParams, ConversationsCreate,
+    Account, AccountId, Body, ConversationId, ConversationsAdd, ConversationsAddParams, ConversationsCreate,
     ConversationsCreateParams, ConversationsLeave, ConversationsLeaveParams, ConversationsMute,
     ConversationsMuteParams, ConversationsPin, ConversationsPinParams, ConversationsRemove, ConversationsRemoveParams,
     ConversationsUpdate, ConversationsUpdateParams, Event, MessageEdited, MessageRecalled, MessagesEdit,
     MessagesEditParams, MessagesReact, MessagesReactParams, MessagesRecall, MessagesRecallParams, MessagesVersions,
     MessagesVersionsParams, Reaction, Seq, Version,
 };
-
-use crate::cli::names;
 
 /// One change, or a look at those before. That of a message names also its place, for the event that other devices get and this
 /// one does not.
@@ -37,6 +35,7 @@ pub enum Done {
     /// Oldest first.
     Versions(Seq, Vec<Version>),
     Made(ConversationId),
+    Added(Vec<Account>),
     Said(String),
 }
 
@@ -76,7 +75,7 @@ impl Deed {
             }
             Self::Add(params) => match link.call::<ConversationsAdd>(&params).await?.added.as_slice() {
                 [] => Done::Said("All of them were members already.".to_owned()),
-                added => Done::Said(format!("Added: {}.", names(added))),
+                added => Done::Added(added.to_vec()),
             },
             Self::Remove(params) => {
                 link.call::<ConversationsRemove>(&params).await?;

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::app::{App, Connection, Sheet};
 use super::text::{cut, one_line, width, wrap};
-use crate::cli::title;
+use crate::cli::called;
 
 /// The list of conversations, with the line beside it.
 const LIST_COLUMNS: u16 = 22;
@@ -101,8 +101,8 @@ fn bar(frame: &mut Frame, area: Rect, app: &App, left: &str, right: &str) {
 fn name(app: &App, room: &Room) -> String {
     let Some(conversation) = room.conversation() else { return "…".to_owned() };
     let is_own = conversation.peer.is_some() && conversation.peer.as_ref() == app.view.me();
-    let called = one_line(&title(conversation));
-    if is_own { format!("{called} (notes to yourself)") } else { called }
+    let name = one_line(&called(conversation, |peer| app.view.people().name_of(peer)));
+    if is_own { format!("{name} (notes to yourself)") } else { name }
 }
 
 /// How it is with the other, or how many there are.

@@ -175,6 +175,12 @@ impl Chat {
                     tell(Outcome::Members(conversation_id, page.members));
                 }
             })),
+            Request::Profiles(ids) => drop(tokio::spawn(async move {
+                // Where it is lost, the next connection asks again.
+                if let Ok(profiles) = link.profiles(&ids).await {
+                    tell(Outcome::Profiles(profiles));
+                }
+            })),
             Request::List => drop(tokio::spawn(list(link, tell))),
             Request::Get(conversation_id) => drop(tokio::spawn(async move {
                 let params = ConversationsGetParams { conversation_id };

@@ -3,7 +3,7 @@
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use posthouse_client::view::{Outgoing, OutgoingState, Place};
-use posthouse_protocol::{Body, Message, MessageId, NewBody, TimestampMs};
+use posthouse_protocol::{Account, Body, Message, MessageId, NewBody, TimestampMs};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
@@ -34,12 +34,15 @@ impl Look<'_> {
             None => "--:--".to_owned(),
         };
         if let Body::System(what) = &message.body {
-            rows.extend(self.told(&clock, &format!("{} {}", message.sender.username, happened(what))));
+            rows.extend(self.told(
+                &clock,
+                &format!("{} {}", self.name(&message.sender), happened(what, |account| self.name(account))),
+            ));
             return rows;
         }
         let is_mine = self.view.is_mine(message);
         let name = if is_mine { self.palette.own_name() } else { self.palette.name(message.sender.account_id.0) };
-        let name = Span::styled(message.sender.username.to_string(), name);
+        let name = Span::styled(self.name(&message.sender), name);
         rows.extend(message.reply_to.map(|id| self.quote(id)));
         let (text, style) = match &message.body {
             Body::Recalled { by, .. } if *by == message.sender.account_id => {
@@ -56,6 +59,10 @@ impl Look<'_> {
         rows.extend(self.reactions(message));
         rows.extend(self.came_to(message));
         rows
+    }
+
+    fn name(&self, account: &Account) -> String {
+        one_line(&self.view.people().name_of(account))
     }
 
     /// What stands above a message that begins a day, or what is new.
@@ -78,7 +85,7 @@ impl Look<'_> {
     /// What a message answers, on one row.
     fn quote(&self, id: MessageId) -> Line<'static> {
         let quoted = match self.room.by_id(id) {
-            Some(message) => format!("{}: {}", message.sender.username, said(&message.body)),
+            Some(message) => format!("{}: {}", self.name(&message.sender), said(&message.body)),
             None => "(an earlier message)".to_owned(),
         };
         let text = cut(&one_line(&quoted), self.columns.saturating_sub(INDENT.len() + 2));
@@ -118,7 +125,7 @@ impl Look<'_> {
 
     fn outgoing(&self, outgoing: &Outgoing) -> Vec<Line<'static>> {
         let NewBody::Text { text } = &outgoing.params.body;
-        let me = self.view.me().map_or_else(String::new, |me| me.username.to_string());
+        let me = self.view.me().map_or_else(String::new, |me| self.name(me));
         let name = Span::styled(me, self.palette.own_name());
         let mut rows: Vec<_> = outgoing.params.reply_to.map(|id| self.quote(id)).into_iter().collect();
         match &outgoing.state {

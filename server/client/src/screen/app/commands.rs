@@ -11,7 +11,7 @@ use posthouse_protocol::{
 };
 
 use super::{App, Connection, Request, Sheet};
-use crate::cli::{end_of, said};
+use crate::cli::{end_of, names, said};
 use crate::screen::command::{Added, Command, Pinned, Which, parse};
 use crate::screen::deed::{Deed, Done};
 use crate::screen::indented;
@@ -64,9 +64,9 @@ impl App {
                 self.ask_for(Deed::React(seq, params))?;
             }
             Command::Members => {
-                let members = self.room()?.members().iter().map(|member| member.username.to_string());
-                let members: Vec<String> = members.collect();
-                self.notice = Some(format!("{}: {}", members.len(), members.join(", ")));
+                let (members, people) = (self.room()?.members(), self.view.people());
+                let names = names(members, |member| people.full_name(member));
+                self.notice = Some(format!("{}: {names}", members.len()));
             }
             Command::Create(title, members) => {
                 let params = ConversationsCreateParams {
@@ -221,6 +221,10 @@ impl App {
             }
             Ok(Done::Reactions(id, seq, reactions)) => self.view.set_reactions(id, seq, reactions),
             Ok(Done::Versions(seq, versions)) => self.show_versions(seq, &versions),
+            Ok(Done::Added(added)) => {
+                let names = names(&added, |account| self.view.people().full_name(account));
+                self.notice = Some(format!("Added: {names}."));
+            }
             Ok(Done::Made(id)) => self.requests.push_back(Request::Open(format!("#{id}"))),
             Ok(Done::Said(said)) => self.notice = Some(said),
             Err(error) => {

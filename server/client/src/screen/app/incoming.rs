@@ -16,6 +16,7 @@ impl App {
             Item::Online => {
                 self.ask_who_is_there();
                 self.asked.clear();
+                self.view.people_mut().ask_again();
                 self.connection = Connection::Online;
                 self.view.settled();
                 self.requests.push_back(Request::List);
@@ -74,6 +75,7 @@ impl App {
             Outcome::Marks(receipts) => self.view.take_receipts_of_others(&receipts),
             Outcome::Members(id, members) => self.view.take_members(id, members),
             Outcome::Done(typed, done) => self.on_done(&typed, done),
+            Outcome::Profiles(profiles) => self.view.people_mut().fill(&profiles),
             Outcome::Present(accounts) => self.view.people_mut().set_present(&accounts),
             Outcome::Sent(id, name, Err(error)) => {
                 self.view.failed(id, &name, error.to_string());

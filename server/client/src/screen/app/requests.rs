@@ -2,8 +2,8 @@
 
 use posthouse_client::ClientError;
 use posthouse_protocol::{
-    Account, ClientMsgId, Conversation, ConversationId, HistoryResult, Member, PresenceNow, PresenceStatus,
-    ReceiptParams, Receipts, SendParams, SendResult, Seq,
+    Account, AccountId, ClientMsgId, Conversation, ConversationId, HistoryResult, Member, PresenceNow, PresenceStatus,
+    Profile, ReceiptParams, Receipts, SendParams, SendResult, Seq,
 };
 
 use crate::screen::deed::{Deed, Done};
@@ -25,6 +25,8 @@ pub enum Request {
     /// How far the others have come.
     Marks(ConversationId),
     Members(ConversationId),
+    /// What those are called.
+    Profiles(Vec<AccountId>),
     Typing(ConversationId),
     Presence(PresenceStatus),
     /// A change, and the command that it was typed as.
@@ -43,6 +45,7 @@ pub enum Outcome {
     Sent(ConversationId, ClientMsgId, Result<SendResult, ClientError>),
     Marks(Receipts),
     Members(ConversationId, Vec<Member>),
+    Profiles(Vec<Profile>),
     Present(Vec<PresenceNow>),
     Done(String, Result<Done, ClientError>),
 }

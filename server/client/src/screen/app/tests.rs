@@ -387,3 +387,42 @@ fn an_edit_begins_with_what_was_said_and_a_draft_stays_with_whom_it_is_for() {
     app.open(ROOM);
     assert_eq!(app.editor.text(), "for ben");
 }
+
+fn profile(id: u64, username: &str, display_name: &str, status: &str) -> serde_json::Value {
+    json!({ "account_id": id, "username": username, "display_name": display_name, "role": "member", "status": status })
+}
+
+#[test]
+fn people_are_called_by_their_display_names_and_who_has_departed_is_marked() {
+    let mut app = App::new("http://box".to_owned(), None, Palette::without_colors(), TimeZone::UTC);
+    app.on_item(Item::Online);
+    app.on_outcome(Outcome::Me(serde_json::from_value(json!({ "account_id": 1, "username": "anna" })).unwrap()));
+    let conversation = json!({
+        "conversation_id": ROOM, "kind": "direct", "last_seq": 1, "peer": { "account_id": 2, "username": "ben" },
+    });
+    app.on_outcome(Outcome::Listed(vec![serde_json::from_value(conversation).unwrap()]));
+    app.open(ROOM);
+    app.on_outcome(Outcome::History(
+        ROOM,
+        None,
+        Ok(HistoryResult { messages: vec![message(1, "hello")], has_more: false }),
+    ));
+    app.on_time(Instant::now());
+    let asked_for = |app: &mut App| asked(app).into_iter().filter(|it| it.starts_with("Profiles")).collect::<Vec<_>>();
+    assert_eq!(asked_for(&mut app), ["Profiles([AccountId(1), AccountId(2)])"], "all at once");
+    app.on_time(Instant::now());
+    assert_eq!(asked_for(&mut app), [""; 0], "and once");
+    let profiles = [profile(1, "anna", "Anna Berg", "active"), profile(2, "ben", "Ben Berg", "active")];
+    app.on_outcome(Outcome::Profiles(profiles.map(|profile| serde_json::from_value(profile).unwrap()).into()));
+    event(&mut app, "typing", &json!({ "conversation_id": ROOM, "account_id": 2 }));
+    write(&mut app, "hi");
+    let screen = shown(&mut app, 80, 24);
+    for said in ["▸ Ben Berg ", "16:12 Ben Berg: hello", "…   Anna Berg: hi", "Ben Berg is typing …"] {
+        assert!(screen.contains(said), "{said}\n{screen}");
+    }
+    event(&mut app, "account_updated", &profile(2, "ben", "anna", "active"));
+    assert!(shown(&mut app, 80, 24).contains("16:12 anna (ben): hello"));
+    event(&mut app, "account_updated", &profile(2, "ben", "Ben Berg", "departed"));
+    let screen = shown(&mut app, 80, 24);
+    assert!(screen.contains("▸ Ben Berg (departed)") && screen.contains("Ben Berg (departed): hello"), "{screen}");
+}
