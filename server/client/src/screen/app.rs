@@ -15,7 +15,7 @@ use posthouse_protocol::{ConversationId, SendParams, Seq};
 use tokio::time::Instant;
 
 use super::command::{HELP, WITH_NUMBER};
-use super::completion::Completion;
+use super::completion::{Completion, Name};
 use super::editor::Editor;
 use super::palette::Palette;
 use super::scrollback::{Look, Scroll};
@@ -203,7 +203,7 @@ impl App {
         }
     }
 
-    fn names(&self) -> Vec<String> {
+    fn names(&self) -> Vec<Name> {
         let titles = self.view.rooms().into_iter().filter_map(|(_, room)| room.conversation().map(title));
         let mut names = self.view.names(self.open);
         titles.for_each(|title| {
@@ -211,7 +211,8 @@ impl App {
                 names.push(title);
             }
         });
-        names
+        let shown = |typed: &str| self.view.people().full_name_by(typed).unwrap_or_else(|| typed.to_owned());
+        names.into_iter().map(|typed| Name { shown: shown(&typed), typed }).collect()
     }
 
     /// What Tab has to choose from.

@@ -6,16 +6,35 @@ use super::text::cut;
 /// What is put under messages most.
 const EMOJI: [&str; 6] = ["👍 ", "❤️ ", "😂 ", "🎉 ", "👀 ", "✅ "];
 
+/// What can be completed to.
+#[derive(Clone)]
+pub struct Name {
+    /// As it is written.
+    pub typed: String,
+    /// As people know it: somebody's display name, with the user name.
+    pub shown: String,
+}
+
+impl Name {
+    /// Whether it begins so, or a word of a display name does.
+    fn begins(&self, lower: &str) -> bool {
+        let shown = self.shown.to_lowercase();
+        let has_word =
+            self.shown != self.typed && (shown.starts_with(lower) || shown.split(' ').any(|it| it.starts_with(lower)));
+        has_word || self.typed.to_lowercase().starts_with(lower)
+    }
+}
+
 /// The ends that a word can have; Tab goes round them.
 pub struct Completion {
-    candidates: Vec<String>,
+    candidates: Vec<Name>,
     index: usize,
     replaced_len: usize,
 }
 
 impl Completion {
     /// Of the word before the cursor; none where no name begins so.
-    pub fn of(before: &str, names: &[String]) -> Option<Self> {
+    pub fn of(before: &str, names: &[Name]) -> Option<Self> {
         let (begin, is_whole) = match before.strip_prefix("/open ").or_else(|| before.strip_prefix("/o ")) {
             Some(name) => (name, true),
             None => (last_word(before), false),
@@ -28,15 +47,17 @@ impl Completion {
             return None;
         }
         let word = word.to_lowercase();
-        let fits = |name: &&String| name.to_lowercase().starts_with(&word);
-        let mut candidates: Vec<String> = names.iter().filter(fits).map(|name| format!("{mark}{name} ")).collect();
+        let fits = names.iter().filter(|name| name.begins(&word));
+        let with_mark =
+            |Name { typed, shown }: &Name| Name { typed: format!("{mark}{typed} "), shown: format!("{mark}{shown}") };
+        let mut candidates: Vec<Name> = fits.map(with_mark).collect();
         let mut replaced_len = begin.len();
         if before.starts_with('/') && BEGINNINGS.iter().any(|it| it.starts_with(before) && *it != before) {
             let fits = BEGINNINGS.iter().filter(|it| it.starts_with(before) && **it != before);
-            candidates = fits.map(|it| (*it).to_owned()).collect();
+            candidates = fits.map(|it| as_typed(it)).collect();
             replaced_len = before.len();
         } else if begin.is_empty() && before.starts_with("/react ") && before.split(' ').count() == 3 {
-            candidates = EMOJI.map(ToOwned::to_owned).to_vec();
+            candidates = EMOJI.map(as_typed).to_vec();
         }
         if candidates.is_empty() {
             return None;
@@ -58,7 +79,7 @@ impl Completion {
     }
 
     pub fn text(&self) -> &str {
-        &self.candidates[self.index]
+        &self.candidates[self.index].typed
     }
 
     /// Whether there is another to go on to.
@@ -68,9 +89,13 @@ impl Completion {
 
     /// What there is to choose from, where it is more than one.
     pub fn choices(&self, columns: usize) -> Option<String> {
-        let all: Vec<&str> = self.candidates.iter().map(|candidate| candidate.trim()).collect();
+        let all: Vec<&str> = self.candidates.iter().map(|candidate| candidate.shown.trim()).collect();
         (all.len() > 1).then(|| cut(&all.join("  "), columns))
     }
+}
+
+fn as_typed(text: &str) -> Name {
+    Name { typed: text.to_owned(), shown: text.to_owned() }
 }
 
 /// Behind the last space, or from the `@` on that begins a name there.
@@ -87,8 +112,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn people_are_found_by_their_display_names_and_shown_with_both() {
+        let name = |typed: &str, shown: &str| Name { typed: typed.to_owned(), shown: shown.to_owned() };
+        let names = [
+            name("wxm", "王小明 (wxm)"),
+            name("ben", "Ben Berg (ben)"),
+            name("berta", "berta"),
+            name("B of 7", "B of 7"),
+        ];
+        let first = Completion::of("hi @be", &names).expect("two names");
+        assert_eq!((first.text(), first.choices(80).as_deref()), ("@ben ", Some("@Ben Berg (ben)  @berta")));
+        assert_eq!(Completion::of("@王", &names).expect("a name").text(), "@wxm ");
+        assert_eq!(Completion::of("/open ben berg", &names).expect("a name").text(), "ben ");
+        assert!(Completion::of("@of", &names).is_none());
+    }
+
+    #[test]
     fn tab_goes_round_the_names_that_begin_so() {
-        let names = ["anna", "andré", "ben", "王小明", "Board of 7"].map(ToOwned::to_owned);
+        let names = ["anna", "andré", "ben", "王小明", "Board of 7"].map(as_typed);
         let first = Completion::of("hi @An", &names).expect("two names");
         assert_eq!((first.text(), first.replaced_len()), ("@anna ", 3));
         assert_eq!(first.choices(80).as_deref(), Some("@anna  @andré"));

@@ -153,6 +153,12 @@ impl People {
         person.map_or_else(|| account.username.to_string(), Person::full_name)
     }
 
+    /// The same of whoever has this user name, where they were heard of.
+    pub fn full_name_by(&self, username: &str) -> Option<String> {
+        let person = self.persons.values().find(|person| person.username.as_str() == username);
+        person.map(Person::full_name)
+    }
+
     /// Whether somebody is there.
     pub fn status(&self, id: AccountId) -> PresenceStatus {
         self.present.get(&id).copied().unwrap_or(PresenceStatus::Offline)

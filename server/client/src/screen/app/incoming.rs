@@ -6,7 +6,7 @@ use posthouse_protocol::{Body, ConversationId, ErrorCode, Event};
 use tokio::time::Instant;
 
 use super::{App, Connection, Leaving, Outcome, Request, Scroll};
-use crate::cli::title;
+use crate::cli::{called, title};
 
 impl App {
     /// Something came from the link.
@@ -133,11 +133,13 @@ impl App {
     /// There is no account of that name: it may be what a conversation is called.
     fn on_not_opened(&mut self, name: &str, error: &ClientError) {
         let is_missing = matches!(error, ClientError::Refused(error) if error.code == ErrorCode::NotFound);
-        let called = |id: &ConversationId| {
+        let is_called = |id: &ConversationId| {
             let room = self.view.room(*id);
-            room.and_then(Room::conversation).is_some_and(|it| title(it).to_lowercase() == name.to_lowercase())
+            let shown = |it| called(it, |peer| self.view.people().name_of(peer));
+            let is_meant = |called: String| called.to_lowercase() == name.to_lowercase();
+            room.and_then(Room::conversation).is_some_and(|it| is_meant(title(it)) || is_meant(shown(it)))
         };
-        let rooms: Vec<_> = self.view.rooms().iter().map(|(id, _)| *id).filter(called).collect();
+        let rooms: Vec<_> = self.view.rooms().iter().map(|(id, _)| *id).filter(is_called).collect();
         match rooms.as_slice() {
             [id] => self.open(*id),
             [] if is_missing => self.notice = Some(format!("Nobody and no conversation of yours is called {name}.")),

@@ -420,6 +420,10 @@ fn people_are_called_by_their_display_names_and_who_has_departed_is_marked() {
     for said in ["▸ Ben Berg ", "16:12 Ben Berg: hello", "…   Anna Berg: hi", "Ben Berg is typing …"] {
         assert!(screen.contains(said), "{said}\n{screen}");
     }
+    app.open = None;
+    let error = ClientError::Refused(ErrorBody::new(ErrorCode::NotFound, "nobody"));
+    app.on_outcome(Outcome::NotOpened("ben berg".to_owned(), error));
+    assert_eq!(app.open, Some(ROOM), "a conversation opens by what it is called");
     event(&mut app, "account_updated", &profile(2, "ben", "anna", "active"));
     assert!(shown(&mut app, 80, 24).contains("16:12 anna (ben): hello"));
     event(&mut app, "account_updated", &profile(2, "ben", "Ben Berg", "departed"));
