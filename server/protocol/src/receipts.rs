@@ -83,7 +83,9 @@ pub struct ReadState {
     pub conversation_id: ConversationId,
     /// Everything up to here was read on one of the account's devices.
     pub read: Seq,
-    /// How many messages are behind it that the account can see.
+    /// The `seq` of the newest message that was counted.
+    pub last_seq: Seq,
+    /// How many messages are behind `read`, up to `last_seq`, that the account can see.
     pub unread: u64,
     /// How many of them mention the account; counted up to [`crate::limits::MENTIONS_COUNTED_MAX`].
     pub mentions: u64,

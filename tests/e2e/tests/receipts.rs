@@ -31,7 +31,7 @@ async fn unread_and_mentions_are_counted_alike_on_every_device_and_survive_a_cra
     assert_eq!(counts(&anna, conversation).await, (0, 0), "who sends has read");
 
     read(&ben, conversation, 2).await;
-    let state = ReadState { conversation_id: conversation, read: Seq(2), unread: 2, mentions: 1 };
+    let state = ReadState { conversation_id: conversation, read: Seq(2), last_seq: Seq(4), unread: 2, mentions: 1 };
     assert_eq!(next_read_state(&mut phone).await, state);
     assert_eq!(counts(&ben, conversation).await, (2, 1));
     // What was flushed lasts, and an older receipt takes nothing back.

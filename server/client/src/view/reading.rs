@@ -1,5 +1,6 @@
 //! How far somebody has read a conversation: from what the server counts, and from the messages that are held.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use posthouse_protocol::{AccountId, Body, Message, Seq};
@@ -22,8 +23,10 @@ pub(super) struct Reading {
     /// Everything up to here was read; the server may know of more.
     read: Seq0,
     told: Unread,
-    /// The newest message that the server's count counts.
+    /// The newest message that the server's count counts. It may not have come yet.
     told_to: Seq0,
+    /// Whether the server has counted at all.
+    is_told: bool,
     /// What the server knows to be read and delivered.
     reported: (Seq0, Seq0),
     line: Line,
@@ -55,19 +58,27 @@ impl Reading {
             // It was not told, or the telling was lost.
             self.reported.0 = 0;
         }
-        (self.told, self.told_to) = (unread, last.0);
+        self.take_count(unread, last);
     }
 
-    /// Read on one of the account's devices, with what is left behind that.
+    /// Read on one of the account's devices, with what is left behind that, up to `last`.
     pub fn read_elsewhere(&mut self, read: Seq, left: Unread, last: Seq) {
         self.read_to(read);
         self.reported.0 = self.reported.0.max(read.0);
-        (self.told, self.told_to) = (left, last.0);
+        self.take_count(left, last);
+    }
+
+    /// Answers and events overtake each other: the newest count stays. Of two up to the same message that is the lower one.
+    fn take_count(&mut self, unread: Unread, last: Seq) {
+        let is_older = (last.0, Reverse(unread.messages)) < (self.told_to, Reverse(self.told.messages));
+        if !self.is_told || !is_older {
+            (self.told, self.told_to, self.is_told) = (unread, last.0, true);
+        }
     }
 
     /// What is there was there before: how much of it is unread the server will tell.
     pub fn settle(&mut self, last: Seq) {
-        (self.told, self.told_to) = (Unread::default(), last.0);
+        (self.told, self.told_to, self.is_told) = (Unread::default(), last.0, false);
     }
 
     pub fn read_to(&mut self, seq: Seq) {
@@ -85,19 +96,20 @@ impl Reading {
         if self.read >= self.told_to {
             return behind;
         }
-        let mut told = self.told;
-        let holds_all = messages.keys().next().is_some_and(|oldest| oldest.0 <= self.read + 1);
-        if holds_all {
-            let held = count(messages, self.read, self.told_to, me);
-            told.messages = told.messages.min(held.messages);
-            told.mentions = told.mentions.min(held.mentions);
+        // More may be read by now than when the server counted. What is not held may all count.
+        let held = count(messages, self.read, self.told_to, me);
+        let all_held = messages.range(Seq(self.read + 1)..=Seq(self.told_to)).count() as u64;
+        let not_held = self.told_to - self.read - all_held;
+        Unread {
+            messages: self.told.messages.min(held.messages + not_held) + behind.messages,
+            mentions: self.told.mentions.min(held.mentions + not_held) + behind.mentions,
         }
-        Unread { messages: told.messages + behind.messages, mentions: told.mentions + behind.mentions }
     }
 
-    /// Somebody begins to look, at a conversation up to `last`: what is unread is new.
+    /// Somebody begins to look, at a conversation up to `last`: what is unread of it is new.
     pub fn draw_line(&mut self, messages: &Messages, last: Seq, me: Option<AccountId>) {
-        self.line = match self.unread(messages, me).messages {
+        let to_come = self.told_to.saturating_sub(last.0);
+        self.line = match self.unread(messages, me).messages.saturating_sub(to_come) {
             0 => Line::None,
             count => Line::Above { count, last: last.0 },
         };

@@ -144,7 +144,7 @@ impl Room {
 
     pub(super) fn read_elsewhere(&mut self, state: &ReadState) {
         let left = Unread { messages: state.unread, mentions: state.mentions };
-        self.reading.read_elsewhere(state.read, left, self.last_seq());
+        self.reading.read_elsewhere(state.read, left, state.last_seq);
     }
 
     pub(super) fn draw_line(&mut self, me: Option<AccountId>) {

@@ -224,7 +224,7 @@ impl Device {
             }
             Event::ReadState(state) => {
                 self.counts.note("read states");
-                self.reading.on_state(state, self.last_of(state.conversation_id));
+                self.reading.on_state(state);
                 Heard::Members(state.conversation_id, Vec::new())
             }
             Event::Typing(typing) => {

@@ -14,9 +14,6 @@ pub struct Report {
     pub most: Way,
 }
 
-/// A `read_state`, and the last message that the device had then.
-pub type State = (ReadState, u64);
-
 /// See the module.
 #[derive(Default)]
 pub struct Reading {
@@ -25,7 +22,8 @@ pub struct Reading {
     pub told: BTreeMap<(ConversationId, AccountId), Way>,
     /// By events, which come in their order.
     by_events: BTreeMap<(ConversationId, AccountId), Way>,
-    pub states: BTreeMap<ConversationId, State>,
+    /// In the order in which they came.
+    pub states: BTreeMap<ConversationId, Vec<ReadState>>,
     /// What a connection has asked for, and said once more: who comes back asks again.
     asked: BTreeSet<ConversationId>,
     said_again: BTreeSet<ConversationId>,
@@ -111,8 +109,8 @@ impl Reading {
             let (member, now) = ((receipts.conversation_id, mark.account_id), way(mark));
             let before = self.by_events.insert(member, now).unwrap_or_default();
             assert_eq!(furthest(now, before), now, "{receipts:?} goes back");
+            let said = self.last_state(member.0).map_or(0, |state| state.read.0);
             let told = self.told.entry(member).or_default();
-            let said = self.states.get(&member.0).map_or(0, |(state, _)| state.read.0);
             if member.1 == me && self.answered.contains(&member.0) && now.0 > told.0.max(said) {
                 self.unsaid.push((member.0, now.0));
             }
@@ -120,10 +118,16 @@ impl Reading {
         }
     }
 
-    pub fn on_state(&mut self, state: ReadState, shown: u64) {
+    pub fn on_state(&mut self, state: ReadState) {
         assert!(state.mentions <= state.unread, "{state:?}");
-        if let Some((before, _)) = self.states.insert(state.conversation_id, (state, shown)) {
-            assert!(before.read <= state.read, "{state:?} goes back behind {before:?}");
+        if let Some(before) = self.last_state(state.conversation_id) {
+            let is_behind = before.read <= state.read && before.last_seq <= state.last_seq;
+            assert!(is_behind, "{state:?} goes back behind {before:?}");
         }
+        self.states.entry(state.conversation_id).or_default().push(state);
+    }
+
+    fn last_state(&self, conversation: ConversationId) -> Option<&ReadState> {
+        self.states.get(&conversation)?.last()
     }
 }

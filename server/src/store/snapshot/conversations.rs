@@ -1,6 +1,6 @@
 //! Conversations, as one member sees them.
 
-use posthouse_protocol::{AccountId, Conversation, ConversationId, GroupInfo, PageToken, Preferences, ReadState, Seq};
+use posthouse_protocol::{AccountId, Conversation, ConversationId, GroupInfo, PageToken, Preferences, ReadState};
 
 use super::{Page, Snapshot};
 use crate::store::StoreError;
@@ -67,8 +67,7 @@ impl Snapshot {
         let found: ConversationRow = decode_json("a conversation", &found)?;
         let peer = found.direct.map(|[low, high]| if low == account_id { high } else { low });
         let peer = peer.map_or(Ok(None), |peer| self.account(peer))?.map(|row| row.account);
-        let (seq, _) = self.head(conversation_id)?;
-        let ReadState { unread, mentions, .. } = self.unread(account_id, conversation_id, &membership)?;
+        let ReadState { last_seq, unread, mentions, .. } = self.unread(account_id, conversation_id, &membership)?;
         let group = found.group.map(|group| {
             let GroupRow { settings, everybody, member_count, .. } = group;
             let GroupSettings { title, announcement_only, history } = settings;
@@ -77,7 +76,7 @@ impl Snapshot {
         let set = row(&self.txn, &RowKey::preferences(account_id, conversation_id))?;
         let set = set.map(|set| decode_json::<PreferencesRow>("preferences", &set)).transpose()?.unwrap_or_default();
         let Preferences { muted, muted_until, pinned, .. } = set.of(conversation_id);
-        let (kind, last_seq) = (found.kind.value(), Seq(seq));
+        let kind = found.kind.value();
         Ok(Some(Conversation {
             conversation_id,
             kind,

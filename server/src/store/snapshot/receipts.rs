@@ -27,8 +27,9 @@ impl Snapshot {
         membership: &MembershipRow,
     ) -> Result<ReadState, StoreError> {
         let read = self.mark(account_id, conversation_id)?.read.0;
-        let nothing = ReadState { conversation_id, read: Seq(read), unread: 0, mentions: 0 };
-        if read >= self.head(conversation_id)?.0 {
+        let (last, _) = self.head(conversation_id)?;
+        let nothing = ReadState { conversation_id, read: Seq(read), last_seq: Seq(last), unread: 0, mentions: 0 };
+        if read >= last {
             return Ok(nothing);
         }
         let erased = self.erased(conversation_id)?;

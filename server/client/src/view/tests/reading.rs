@@ -1,8 +1,8 @@
 //! What counts as unread, where the line stands above it, and what the server is told.
 
-use posthouse_protocol::{AccountId, Conversation, Event, HistoryResult, Mentions, Message, Seq};
+use posthouse_protocol::{AccountId, Conversation, Event, HistoryResult, Mentions, Message, ReadState, Seq};
 
-use super::{ROOM, View, conversation, event, history, message, name, of_anna, params, result};
+use super::{ROOM, View, conversation, history, message, name, of_anna, params, result};
 
 fn unread(view: &View) -> (u64, u64) {
     let unread = view.unread(ROOM);
@@ -13,9 +13,15 @@ fn listed(last_seq: u64, unread: u64, mentions: u64) -> Conversation {
     Conversation { unread, mentions, ..conversation(ROOM, last_seq) }
 }
 
-fn read_state(read: u64, unread: u64) -> Event {
-    let state = serde_json::json!({ "conversation_id": ROOM, "read": read, "unread": unread, "mentions": 0 });
-    event("read_state", &state)
+fn read_state(read: u64, last_seq: u64, (unread, mentions): (u64, u64)) -> Event {
+    let state = ReadState { conversation_id: ROOM, read: Seq(read), last_seq: Seq(last_seq), unread, mentions };
+    Event::ReadState(state)
+}
+
+/// A message that mentions everybody.
+fn call(seq: u64) -> Event {
+    let for_all = Mentions { accounts: Vec::new(), all: true };
+    Event::Message(Message { mentions: Some(for_all), ..message(ROOM, seq, 1) })
 }
 
 fn receipts(view: &mut View) -> Vec<(Option<u64>, Option<u64>)> {
@@ -30,8 +36,7 @@ fn the_server_counts_what_came_before_and_what_comes_is_added() {
     assert_eq!(unread(&view), (3, 1));
     let for_anna = Mentions { accounts: vec![AccountId(0)], all: false };
     view.take(&Event::Message(Message { mentions: Some(for_anna), ..message(ROOM, 10, 1) }));
-    let for_all = Mentions { accounts: Vec::new(), all: true };
-    view.take(&Event::Message(Message { mentions: Some(for_all), ..message(ROOM, 11, 1) }));
+    view.take(&call(11));
     assert_eq!(unread(&view), (5, 3));
     view.list(listed(11, 5, 3));
     assert_eq!(unread(&view), (5, 3), "what the server has counted is not added again");
@@ -45,13 +50,71 @@ fn the_server_counts_what_came_before_and_what_comes_is_added() {
 fn what_is_read_on_another_device_is_read_here() {
     let mut view = of_anna();
     view.list(listed(9, 3, 0));
-    view.take(&read_state(8, 1));
+    view.take(&read_state(8, 9, (1, 0)));
     assert_eq!(unread(&view), (1, 0));
-    view.take(&read_state(9, 0));
+    view.take(&read_state(9, 9, (0, 0)));
     assert_eq!(unread(&view), (0, 0));
     assert!(!view.has_receipts(), "the server knows already");
     view.take(&Event::Message(message(ROOM, 10, 1)));
     assert_eq!(unread(&view), (1, 0));
+}
+
+#[test]
+fn what_is_behind_the_messages_that_a_read_state_counts_is_added_to_it() {
+    let mut view = of_anna();
+    view.list(listed(9, 3, 0));
+    view.take(&call(10));
+    view.take(&call(11));
+    view.take(&read_state(8, 10, (2, 1)));
+    assert_eq!(unread(&view), (3, 2), "9 and 10, which were counted, and 11");
+    view.take(&call(12));
+    assert_eq!(unread(&view), (4, 3));
+    view.take(&read_state(12, 12, (0, 0)));
+    assert_eq!(unread(&view), (0, 0));
+}
+
+#[test]
+fn what_a_read_state_counts_already_is_not_added_when_it_comes() {
+    let mut view = of_anna();
+    view.list(listed(9, 3, 0));
+    view.take_history(ROOM, None, history(1..=9, false));
+    view.take(&read_state(8, 11, (3, 2)));
+    assert_eq!(unread(&view), (3, 2), "10 and 11 are on their way");
+    view.take(&call(10));
+    assert_eq!(unread(&view), (3, 2));
+    view.take(&call(11));
+    assert_eq!(unread(&view), (3, 2));
+    view.take(&call(12));
+    assert_eq!(unread(&view), (4, 3));
+}
+
+#[test]
+fn who_looks_reads_what_has_come_and_not_what_a_read_state_counts_beyond() {
+    for held in [1, 9] {
+        let mut view = of_anna();
+        view.list(listed(9, 3, 0));
+        view.take_history(ROOM, None, history(held..=9, held > 1));
+        view.take(&read_state(7, 10, (3, 1)));
+        view.draw_line(ROOM);
+        assert_eq!(view.room(ROOM).unwrap().line(), (held == 1).then_some(Seq(8)));
+        view.mark_read(ROOM);
+        assert_eq!(unread(&view), (1, 1), "10 is on its way");
+        view.take(&call(10));
+        assert_eq!(unread(&view), (1, 1));
+    }
+}
+
+#[test]
+fn an_older_count_does_not_take_the_place_of_a_newer_one() {
+    let mut view = of_anna();
+    view.list(listed(9, 5, 1));
+    view.take(&read_state(6, 8, (2, 0)));
+    assert_eq!(unread(&view), (3, 1), "the list was newer, and no more than 3 messages are behind 6");
+    view.take(&read_state(8, 9, (1, 0)));
+    view.list(listed(9, 3, 0));
+    assert_eq!(unread(&view), (1, 0), "the list was made before");
+    view.list(listed(10, 1, 0));
+    assert_eq!(unread(&view), (1, 0), "9 was read, and 10 has come");
 }
 
 #[test]
