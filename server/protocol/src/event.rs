@@ -52,7 +52,7 @@ pub enum Event {
     Presence(PresenceNow),
     /// Members of a conversation have come further. Lossy.
     Receipts(Receipts),
-    /// The account has read something on one of its devices. Lossy.
+    /// The account has read something on one of its devices.
     ReadState(ReadState),
     /// The server is about to close this connection and to come back.
     Restarting(Restarting),

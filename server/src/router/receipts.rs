@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::call::{Caller, Read};
+use super::outbox::Class;
 use super::{Inner, Router, invalid, refused, store_failed};
 use crate::store::{MarksMove, Moved, Refusal, Snapshot, Step, StoreError};
 
@@ -151,15 +152,15 @@ impl Inner {
         if !read.is_empty() || !large.is_empty() {
             events.extend(self.store.read(move |snapshot| counted(snapshot, read, large)).await?);
         }
-        for (recipients, event) in events {
+        for (recipients, class, event) in events {
             let frame = serde_json::to_string(&Push { cursor: None, event }).expect("events have string keys");
-            self.registry.deliver_lossy(&recipients, &Utf8Bytes::from(frame));
+            self.registry.deliver_beside(&recipients, &Utf8Bytes::from(frame), class);
         }
         Ok(())
     }
 }
 
-type Told = (Arc<[AccountId]>, Event);
+type Told = (Arc<[AccountId]>, Class, Event);
 
 /// What is to be told.
 #[derive(Default)]
@@ -178,8 +179,8 @@ fn news(moved: &[Moved]) -> News {
     for Moved { conversation_id, mark, has_read, last, members } in moved {
         let (conversation_id, members) = (*conversation_id, Arc::clone(members));
         if *has_read && mark.read == *last {
-            let state = ReadState { conversation_id, read: mark.read, unread: 0, mentions: 0 };
-            news.events.push(([mark.account_id].into(), Event::ReadState(state)));
+            let state = ReadState { conversation_id, read: mark.read, last_seq: *last, unread: 0, mentions: 0 };
+            news.events.push(read_elsewhere(mark.account_id, state));
         } else if *has_read {
             news.read.push((mark.account_id, conversation_id));
         }
@@ -192,9 +193,14 @@ fn news(moved: &[Moved]) -> News {
     }
     for (members, mut receipts) in small.into_values() {
         receipts.marks.sort_unstable_by_key(|mark| mark.account_id);
-        news.events.push((members, Event::Receipts(receipts)));
+        news.events.push((members, Class::Lossy, Event::Receipts(receipts)));
     }
     news
+}
+
+/// A device that misses it shows too much as unread for as long as nothing else is read: it has to know that it missed something.
+fn read_elsewhere(account_id: AccountId, state: ReadState) -> Told {
+    ([account_id].into(), Class::Durable, Event::ReadState(state))
 }
 
 /// The rest of it, which only the database knows.
@@ -206,11 +212,103 @@ fn counted(
     let mut events = Vec::new();
     for (account_id, conversation_id) in read {
         let Some(state) = snapshot.read_state(account_id, conversation_id)? else { continue };
-        events.push(([account_id].into(), Event::ReadState(state)));
+        events.push(read_elsewhere(account_id, state));
     }
     for (conversation_id, members) in large {
         let receipts = snapshot.receipts_of(conversation_id, &members, &[])?;
-        events.push((members, Event::Receipts(receipts)));
+        events.push((members, Class::Lossy, Event::Receipts(receipts)));
     }
     Ok(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use posthouse_protocol::{ClientMsgId, DeviceId, NewBody, Pushed, Seq, Username, close};
+
+    use super::*;
+    use crate::router::outbox;
+    use crate::router::outbox::{Outbox, OutboxSender};
+    use crate::store::{AccountAdd, DirectOpen, MessageAppend, Origin, Store, StoreParts};
+
+    /// A conversation of two with messages in it, of which nobody is told.
+    struct Site {
+        router: Router,
+        conversation_id: ConversationId,
+        ben: AccountId,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Site {
+        async fn with_messages(count: u64) -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            let StoreParts { store, published, last_gseq, .. } = Store::open(folder.path()).expect("opens");
+            let _forwarded = published.forwarded();
+            let mut accounts = Vec::new();
+            for name in ["anna", "ben"] {
+                let add = AccountAdd::by_machine(Username::new(name).expect("a name"), String::new());
+                accounts.push(store.write(add).await.expect("stored").expect("ok").into_inner().account_id);
+            }
+            let (anna, ben) = (accounts[0], accounts[1]);
+            let open = DirectOpen { account_id: anna, peer_id: ben };
+            let conversation_id = store.write(open).await.expect("stored").expect("ok").into_inner().0;
+            for number in 0..count {
+                let append = MessageAppend {
+                    sender: anna,
+                    origin: Origin(1),
+                    conversation_id,
+                    client_msg_id: ClientMsgId::new(number.to_string()).expect("short"),
+                    body: NewBody::text("hello"),
+                    reply_to: None,
+                    mentions: None,
+                };
+                store.write(append).await.expect("stored").expect("ok");
+            }
+            let router = Router::new(store, last_gseq);
+            Self { router, conversation_id, ben, _folder: folder }
+        }
+
+        /// A connection of Ben's.
+        fn connection(&self, number: u64) -> (OutboxSender, Outbox) {
+            let (sender, outbox) = outbox();
+            self.router.inner.registry.add(self.ben, DeviceId(number), Origin(number), sender.clone());
+            (sender, outbox)
+        }
+
+        async fn ben_reads(&self, read: u64) {
+            let step = Step { account_id: self.ben, conversation_id: self.conversation_id, read, delivered: read };
+            self.router.inner.flush(vec![step]).await.expect("written");
+        }
+    }
+
+    fn read_state(outbox: &mut Outbox) -> Option<ReadState> {
+        match Push::parse(&outbox.next_now()?).expect("an event") {
+            Pushed::Known(Push { cursor: None, event: Event::ReadState(state) }) => Some(state),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_read_state_says_up_to_where_it_counts_whatever_its_connection_was_told() {
+        let site = Site::with_messages(3).await;
+        let (_sender, mut outbox) = site.connection(2);
+        site.ben_reads(1).await;
+        let (conversation_id, read, last_seq) = (site.conversation_id, Seq(1), Seq(3));
+        let state = ReadState { conversation_id, read, last_seq, unread: 2, mentions: 0 };
+        assert_eq!(read_state(&mut outbox), Some(state), "none of the messages has come");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_read_state_takes_the_place_of_what_is_lossy_or_ends_the_connection() {
+        let site = Site::with_messages(1).await;
+        let (hurried, mut hurried_outbox) = site.connection(2);
+        let (slow, mut slow_outbox) = site.connection(3);
+        for _ in 0..limits::OUTBOX_LEN_MAX {
+            hurried.push("typing".into(), Class::Lossy).expect("room");
+            slow.push("message".into(), Class::Durable).expect("room");
+        }
+        site.ben_reads(1).await;
+        assert_eq!(read_state(&mut hurried_outbox).expect("it came").read, Seq(1));
+        let (code, _) = slow_outbox.next().await.expect_err("it was told too little, and has to know");
+        assert_eq!(code, close::SLOW_CONSUMER);
+    }
 }

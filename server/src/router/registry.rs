@@ -143,11 +143,11 @@ impl Registry {
         }
     }
 
-    /// Queues a frame that may get lost for all sessions of these accounts.
-    pub fn deliver_lossy(&self, accounts: &[AccountId], frame: &Utf8Bytes) {
+    /// Queues a frame that is no record for all sessions of these accounts; gives up those that can't take it.
+    pub fn deliver_beside(&self, accounts: &[AccountId], frame: &Utf8Bytes, class: Class) {
         let mut sessions = self.lock();
         for account in accounts {
-            sessions.retain(*account, |(_, outbox)| outbox.push(frame.clone(), Class::Lossy).is_ok());
+            sessions.retain(*account, |(_, outbox)| outbox.push(frame.clone(), class).is_ok());
         }
     }
 

@@ -10,6 +10,7 @@ use posthouse_protocol::{
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::call::{Caller, Read};
+use super::outbox::Class;
 use super::{Inner, refused};
 use crate::clock::now;
 use crate::store::Refusal;
@@ -55,7 +56,7 @@ impl Read for Typing {
             let others: Vec<AccountId> = members.iter().copied().filter(|member| *member != account_id).collect();
             let event = Event::Typing(TypingNow { conversation_id, account_id });
             let frame = serde_json::to_string(&Push { cursor: None, event }).expect("events have string keys");
-            inner.registry.deliver_lossy(&others, &Utf8Bytes::from(frame));
+            inner.registry.deliver_beside(&others, &Utf8Bytes::from(frame), Class::Lossy);
         }
         Ok(Empty {})
     }

@@ -87,8 +87,6 @@ pub struct Device {
     pub conversations: BTreeMap<ConversationId, (u64, bool)>,
     /// The events of conversations that it has got since it began.
     pub seen: BTreeSet<u64>,
-    /// It has read so slowly at some time that what is lossy may have been dropped.
-    pub was_ever_slow: bool,
     pub changing: Changing,
     pub reading: Reading,
     /// What came without a cursor, with where the connection stood.
@@ -115,7 +113,6 @@ impl Device {
             retried: BTreeSet::new(),
             conversations: BTreeMap::new(),
             seen: BTreeSet::new(),
-            was_ever_slow: false,
             changing: Changing::default(),
             reading: Reading::default(),
             heard: Vec::new(),
@@ -150,7 +147,6 @@ impl Device {
 
     /// What is lossy may be dropped from here on.
     pub fn be_slow(&mut self) {
-        self.was_ever_slow = true;
         self.session.iter_mut().for_each(|session| session.is_slow = true);
     }
 

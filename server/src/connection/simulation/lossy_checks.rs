@@ -79,7 +79,7 @@ pub fn check_reading(record: &Record, device: &Device, marks: &Marks, list: &[Co
     for (conversation, read) in &device.reading.unsaid {
         let message = record.messages.get(&(*conversation, *read));
         let has_sent = message.is_some_and(|message| message.known.sender == me);
-        let is_excused = has_sent || record.comes_and_goes(me, *conversation) || device.was_ever_slow;
+        let is_excused = has_sent || record.comes_and_goes(me, *conversation);
         assert!(is_excused, "{name} was not told that {read} was read in {conversation}");
     }
     for conversation in &device.reading.refused {
