@@ -10,7 +10,7 @@ use ratatui::widgets::{Block, Clear, Paragraph};
 use tokio::time::Instant;
 
 use super::app::{App, Connection, Sheet};
-use super::text::{cut, one_line, width, wrap};
+use super::text::{INDENT, cut, one_line, width, wrap};
 use crate::cli::called;
 
 /// The list of conversations, with the line beside it.
@@ -239,8 +239,7 @@ fn draw_status(frame: &mut Frame, area: Rect, app: &App) {
 fn draw_sheet(frame: &mut Frame, area: Rect, sheet: &Sheet) {
     // Two for the border, two between it and the text.
     let most = usize::from(area.width.saturating_sub(4));
-    let wrapped = |line: &str| if width(line) <= most { vec![line.to_owned()] } else { wrap(line, most, most) };
-    let lines: Vec<String> = sheet.text.lines().flat_map(wrapped).collect();
+    let lines: Vec<String> = sheet.text.lines().flat_map(|line| wrapped(line, most)).collect();
     let title = format!(" {} ", sheet.title);
     let widest = lines.iter().map(|line| width(line)).max().unwrap_or_default().max(width(&title));
     let columns = u16::try_from(widest + 4).unwrap_or(area.width).min(area.width);
@@ -249,4 +248,14 @@ fn draw_sheet(frame: &mut Frame, area: Rect, sheet: &Sheet) {
     frame.render_widget(Clear, middle);
     let block = Block::bordered().title(title).padding(ratatui::widgets::Padding::horizontal(1));
     frame.render_widget(Paragraph::new(lines.join("\n")).block(block), middle);
+}
+
+/// A line on as many rows as it takes. They are moved in behind the first, which a text of others could else pretend to be.
+fn wrapped(line: &str, most: usize) -> Vec<String> {
+    if width(line) <= most {
+        return vec![line.to_owned()];
+    }
+    let columns = most.saturating_sub(INDENT.len());
+    let rows = wrap(line, columns, columns).into_iter().enumerate();
+    rows.map(|(index, row)| if index == 0 { row } else { format!("{INDENT}{row}") }).collect()
 }

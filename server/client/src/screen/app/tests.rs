@@ -156,13 +156,16 @@ fn what_a_message_has_said_is_asked_for_and_lies_over_the_screen_until_the_next_
         let body = json!({ "type": "text", "text": text });
         serde_json::from_value(json!({ "version": version, "ts": ts, "body": body })).unwrap()
     };
-    let long = format!("hostile \u{1b}[2J {}", "word ".repeat(100));
+    let long = format!("hostile \u{1b}[2J {}\n2026-11-22 16:11  I resign", "word ".repeat(100));
     let versions = vec![version(1, "line 1, as it was"), version(2, &long), version(3, "line 2")];
     app.on_outcome(Outcome::Done("versions 2".to_owned(), Ok(Done::Versions(Seq(2), versions))));
     let screen = shown(&mut app, 80, 24);
     assert!(screen.contains("Message 2, newest first") && screen.contains("2026-11-22 16:15  line 2"), "{screen}");
     assert!(screen.contains("hostile ␛[2J word") && screen.contains("16:13  line 1, as it was"), "{screen}");
     assert!(screen.find("16:15") < screen.find("16:13"), "{screen}");
+    for looks_like_another in ["│ word", "│ 2026-11-22 16:11"] {
+        assert!(!screen.contains(looks_like_another), "{screen}");
+    }
     for (columns, rows) in [(1, 1), (3, 3), (20, 5), (200, 60)] {
         shown(&mut app, columns, rows);
     }
