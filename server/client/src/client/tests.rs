@@ -68,7 +68,7 @@ async fn a_server_that_answers_pings_has_all_the_time_for_the_rest() {
             }
         }
         server.send(Message::text(r#"{"id":1,"result":{}}"#)).await.expect("taken");
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let (ended, after) = tokio::select! {
         ended = end_of_a_call(&client) => ended,
@@ -88,7 +88,7 @@ async fn an_answer_that_comes_byte_by_byte_is_heard() {
             sleep(Duration::from_secs(9)).await;
             server.write_all(&[byte]).await.expect("taken");
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     let (ended, _) = tokio::select! {
         ended = end_of_a_call(&client) => ended,
@@ -147,7 +147,10 @@ async fn serve(mut stream: TcpStream, manner: Manner, pings: mpsc::UnboundedSend
         if request.starts_with("GET") {
             let open = "HTTP/1.1 200 OK\r\n\r\nevent: open\ndata: {\"session\":\"5be1\"}\n\n";
             stream.write_all(open.as_bytes()).await.expect("taken");
-            while manner == Manner::Lively {
+            if manner == Manner::Silent {
+                return std::future::pending().await;
+            }
+            loop {
                 sleep(Duration::from_secs(4)).await;
                 if stream.write_all(b": alive\n\n").await.is_err() {
                     return;

@@ -64,7 +64,7 @@ impl From<String> for NotOpened {
 /// An open way to a server. Errors say, for people, why there is none or no more.
 pub(crate) enum Socket {
     WebSocket(Box<WebSocket>),
-    EventStream(EventStream),
+    EventStream(Box<EventStream>),
 }
 
 impl Socket {
@@ -73,7 +73,7 @@ impl Socket {
         let open = async {
             Ok(match transport {
                 Transport::WebSocket => Self::WebSocket(Box::new(WebSocket::open(server, heard).await?)),
-                Transport::EventStream => Self::EventStream(EventStream::open(server, heard).await?),
+                Transport::EventStream => Self::EventStream(Box::new(EventStream::open(server, heard).await?)),
             })
         };
         let late = |_| Err(format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()).into());
