@@ -202,7 +202,8 @@ impl Inner {
     }
 }
 
-fn rate_limited(what: &str, wait: Duration) -> ErrorBody {
+/// The refusal of what comes too soon, with the time to wait.
+pub fn rate_limited(what: &str, wait: Duration) -> ErrorBody {
     // Rounded up: who waits as long as it was told finds a token.
     let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
     ErrorBody::new(ErrorCode::RateLimited, format!("{what}: wait")).retry_after_ms(wait_ms)

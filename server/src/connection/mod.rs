@@ -210,9 +210,10 @@ impl<T: Transport> Connection<T> {
     async fn on_received(&mut self, received: Received<T::Reply>) -> Result<(), Ended> {
         self.silence = Duration::ZERO;
         let Received::Frame(text, reply) = received else { return Ok(()) };
-        let action = match self.admit() {
+        let now = now();
+        let action = match self.admit(&text, now) {
             Ok(()) => self.session.on_frame(&text),
-            Err(refused) => Session::refuse(&text, &refused),
+            Err(refused) => self.session.refuse(&text, refused, now),
         };
         match action {
             Action::Reply(frame) => self.transport.answer(reply, frame.into()).await,
@@ -225,13 +226,14 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    fn admit(&mut self) -> Result<(), ErrorBody> {
+    fn admit(&mut self, frame: &str, now: Instant) -> Result<(), ErrorBody> {
         let account = self.session.account();
         if account.is_none() && !self.has_asked {
             self.has_asked = true;
             return Ok(());
         }
-        self.visitor.request(account, now())
+        self.session.admit(frame, now)?;
+        self.visitor.request(account, now)
     }
 
     async fn on_outcome(&mut self, running: Running, reply: T::Reply, outcome: Outcome) -> Result<(), Ended> {

@@ -7,10 +7,16 @@
 use std::time::{Duration, Instant};
 
 use posthouse_protocol::{
-    AccountId, Connect, ErrorBody, ErrorCode, Method, Outgoing, RequestHead, RequestId, close, limits,
+    AccountId, ClientMsgId, Connect, ConversationId, ErrorBody, ErrorCode, Method, Outgoing, RequestHead, RequestId,
+    Send, SendParams, close, limits,
 };
 
+use crate::admission::rate_limited;
 use crate::router::{self, Access, Call, Caller, Outcome};
+
+/// How long a `send` that came too soon is told to wait at least: what the client sent behind it, before it heard of that, is here
+/// by then, also by way of the internet.
+const HOLD_MIN_MS: u64 = 250;
 
 /// What the connection is to do.
 pub enum Action {
@@ -32,6 +38,16 @@ pub struct Running {
 /// The state of one client.
 pub struct Session {
     state: State,
+    /// What no other `send` may overtake. In a box, since there are many sessions and few have one.
+    held: Option<Box<Held>>,
+}
+
+/// A `send` that was refused because it came too soon.
+struct Held {
+    conversation_id: ConversationId,
+    client_msg_id: ClientMsgId,
+    /// When it has waited for as long as it was told.
+    until: Instant,
 }
 
 enum State {
@@ -51,7 +67,7 @@ enum State {
 impl Session {
     /// A client that has just arrived.
     pub fn new(now: Instant) -> Self {
-        Self { state: State::New { deadline: now + Duration::from_secs(limits::CONNECT_TIMEOUT_S) } }
+        Self { state: State::New { deadline: now + Duration::from_secs(limits::CONNECT_TIMEOUT_S) }, held: None }
     }
 
     /// The same, with another time to connect.
@@ -88,6 +104,26 @@ impl Session {
         due.then_some(Action::Close(close::REAUTHENTICATE, "connect did not come in time"))
     }
 
+    /// Whether a frame may come now, as far as those before it are concerned: no `send` overtakes one that was refused because
+    /// it came too soon, until that one comes again or has waited.
+    ///
+    /// # Errors
+    /// `rate_limited`, with the time to wait.
+    pub fn admit(&mut self, frame: &str, now: Instant) -> Result<(), ErrorBody> {
+        let Some(held) = &self.held else { return Ok(()) };
+        let rest = held.until.saturating_duration_since(now);
+        if !rest.is_zero() {
+            let Some(params) = RequestHead::parse(frame).ok().and_then(|head| send_params(&head)) else {
+                return Ok(());
+            };
+            if (params.conversation_id, &params.client_msg_id) != (held.conversation_id, &held.client_msg_id) {
+                return Err(rate_limited("too many requests", rest));
+            }
+        }
+        self.held = None;
+        Ok(())
+    }
+
     /// A text frame came from the client.
     pub fn on_frame(&mut self, frame: &str) -> Action {
         let head = match RequestHead::parse(frame) {
@@ -101,12 +137,24 @@ impl Session {
         }
     }
 
-    /// The answer to a frame that is refused before anybody looks at what it asks for.
-    pub fn refuse(frame: &str, error: &ErrorBody) -> Action {
+    /// The answer to a frame that came too soon, whatever it asks for.
+    pub fn refuse(&mut self, frame: &str, refused: ErrorBody, now: Instant) -> Action {
         match RequestHead::parse(frame) {
-            Ok(head) => Action::Reply(error_frame(Some(head.id), error)),
+            Ok(head) => Action::Reply(error_frame(Some(head.id), &self.hold(&head, refused, now))),
             Err(error) => Action::Reply(error_frame(None, &error)),
         }
+    }
+
+    /// Holds what comes behind a `send` that is refused, if nothing is held yet. Gives the error with the time that goes with that.
+    fn hold(&mut self, head: &RequestHead<'_>, refused: ErrorBody, now: Instant) -> ErrorBody {
+        if self.held.is_some() || self.caller().is_none() {
+            return refused;
+        }
+        let Some(SendParams { conversation_id, client_msg_id, .. }) = send_params(head) else { return refused };
+        let wait_ms = refused.retry_after_ms.unwrap_or_default().max(HOLD_MIN_MS);
+        self.held =
+            Some(Box::new(Held { conversation_id, client_msg_id, until: now + Duration::from_millis(wait_ms) }));
+        refused.retry_after_ms(wait_ms)
     }
 
     /// A call has ended. Gives the frame to write and, where the client has to log in again, how to
@@ -156,6 +204,11 @@ impl Session {
             (Access::Connected(_), _) => Err(ErrorBody::new(ErrorCode::NotConnected, "call connect first")),
         }
     }
+}
+
+/// None where it is another method, or no `send` that could succeed.
+fn send_params(head: &RequestHead<'_>) -> Option<SendParams> {
+    if head.method == Send::NAME { head.params::<Send>().ok() } else { None }
 }
 
 fn error_frame(id: Option<RequestId>, error: &ErrorBody) -> String {

@@ -132,3 +132,66 @@ fn deeply_nested_parameters_are_refused_without_harm() {
     let nested = format!("{{\"id\":1,\"method\":\"ping\",\"params\":{}{}}}", "[".repeat(60_000), "]".repeat(60_000));
     assert_eq!(error_code(&session().on_frame(&nested)), "invalid_params");
 }
+
+#[test]
+fn no_send_overtakes_one_that_came_too_soon_until_that_one_comes_again() {
+    let (mut session, now) = (connected(), Instant::now());
+    refused_for(&mut session, &send(1, "a"), 6, now);
+    for overtaking in [send(1, "b"), send(2, "a")] {
+        let refused = session.admit(&overtaking, now).expect_err("it has to wait");
+        assert!(refused.code == ErrorCode::RateLimited && refused.retryable, "{refused:?}");
+        refused_for(&mut session, &overtaking, 6, now);
+    }
+    for other in [r#"{"id":1,"method":"ping"}"#, r#"{"id":1,"method":"send","params":{}}"#, "nonsense"] {
+        assert_eq!(session.admit(other, now), Ok(()), "it overtakes nothing: {other}");
+    }
+    assert!(session.admit(&send(1, "b"), now).is_err(), "and changes nothing");
+    assert_eq!(session.admit(&send(1, "a"), now), Ok(()));
+    assert_eq!(session.admit(&send(1, "b"), now), Ok(()));
+    refused_for(&mut session, &send(1, "b"), 6, now);
+    assert!(session.admit(&send(1, "c"), now).is_err(), "the next one that is refused");
+}
+
+#[test]
+fn who_does_not_send_again_what_came_too_soon_is_held_for_as_long_as_it_was_told() {
+    for (wait_ms, told_ms) in [(6, HOLD_MIN_MS), (900, 900)] {
+        let (mut session, now) = (connected(), Instant::now());
+        assert_eq!(refused_for(&mut session, &send(1, "a"), wait_ms, now), told_ms);
+        let late = now + Duration::from_millis(told_ms - 5);
+        let refused = session.admit(&send(1, "b"), late).expect_err("it has to wait");
+        let rest_ms = refused.retry_after_ms.expect("a time to wait");
+        assert!((5..=6).contains(&rest_ms), "no longer than the first: {rest_ms} ms");
+        // It is refused itself, and holds nobody for longer.
+        refused_for(&mut session, &send(1, "b"), rest_ms, late);
+        assert_eq!(session.admit(&send(1, "c"), now + Duration::from_millis(told_ms)), Ok(()));
+    }
+}
+
+#[test]
+fn what_is_no_message_holds_nothing_and_waits_no_longer_than_it_has_to() {
+    let now = Instant::now();
+    for (mut session, frame) in [
+        (connected(), r#"{"id":1,"method":"ping"}"#.to_owned()),
+        (connected(), r#"{"id":1,"method":"send","params":{"conversation_id":1}}"#.to_owned()),
+        (session(), send(1, "a")),
+    ] {
+        assert_eq!(refused_for(&mut session, &frame, 6, now), 6, "{frame}");
+        assert_eq!(session.admit(&send(1, "b"), now), Ok(()), "{frame}");
+    }
+}
+
+fn send(conversation: u64, name: &str) -> String {
+    let params = format!(
+        r#"{{"conversation_id":{conversation},"client_msg_id":"{name}","body":{{"type":"text","text":"hi"}}}}"#
+    );
+    format!(r#"{{"id":1,"method":"send","params":{params}}}"#)
+}
+
+/// The frame comes so many milliseconds too soon; gives how many the client is told to wait.
+fn refused_for(session: &mut Session, frame: &str, wait_ms: u64, now: Instant) -> u64 {
+    let refused = ErrorBody::new(ErrorCode::RateLimited, "wait").retry_after_ms(wait_ms);
+    let Action::Reply(answer) = session.refuse(frame, refused, now) else { panic!("a reply was expected") };
+    let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+    assert_eq!(answer["error"]["code"], "rate_limited", "{answer}");
+    answer["error"]["retry_after_ms"].as_u64().expect("a time to wait")
+}

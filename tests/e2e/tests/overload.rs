@@ -175,6 +175,42 @@ async fn an_account_that_asks_without_end_is_slowed_and_others_are_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_came_too_soon_is_overtaken_by_none_of_those_sent_behind_it() {
+    const SENDS: u64 = 500;
+    // So many that while the messages come there would be room for some of them.
+    let (_site, server) = site_with(&["--requests-per-s", "1000"]);
+    let anna = Device::log_in(&server.url(), "anna").await;
+    let notes = anna.direct("anna").await;
+    let mut greedy = RawSocket::open(server.address()).await;
+    greedy.call(0, "connect", json!({ "token": anna.token })).await;
+    let text = |request: serde_json::Value| frame(FIN | TEXT, request.to_string().as_bytes());
+    let params = |name: u64| {
+        let body = json!({ "type": "text", "text": "one of many" });
+        json!({ "conversation_id": notes, "client_msg_id": name.to_string(), "body": body })
+    };
+    let pings = u64::from(limits::ACCOUNT_REQUESTS_BURST) + 1_000;
+    let pings = (0..pings).map(|number| text(json!({ "id": SENDS + number, "method": "ping" })));
+    let sends = (0..SENDS).map(|name| text(json!({ "id": name, "method": "send", "params": params(name) })));
+    let requests: Vec<_> = pings.chain(sends).collect();
+    greedy.write(&requests.concat()).await.expect("the requests are taken");
+    let mut accepted = std::collections::BTreeSet::new();
+    for _ in &requests {
+        let answer = greedy.next_text().await.expect("an answer to each");
+        let id = answer["id"].as_u64().expect("an id");
+        if id < SENDS && answer.get("result").is_some() {
+            accepted.insert(id);
+        }
+    }
+    let first = accepted.len() as u64;
+    assert!(first < SENDS && accepted.iter().copied().eq(0..first), "behind one that was refused: {accepted:?}");
+    for (place, name) in (1..).zip(first..first + 3) {
+        let answer = greedy.call(name, "send", params(name)).await;
+        assert_eq!(answer["result"]["seq"], first + place, "once it comes again: {answer}");
+    }
+    server.assert_undisturbed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_id_that_is_used_again_before_its_answer_is_answered_each_time() {
     let (_site, server) = site_with(&[]);
     let anna = Device::log_in(&server.url(), "anna").await;
