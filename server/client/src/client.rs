@@ -89,12 +89,13 @@ impl Events {
     }
 }
 
-type Answer = Result<Box<serde_json::value::RawValue>, ClientError>;
+pub(crate) type Answer = Result<Box<serde_json::value::RawValue>, ClientError>;
 
-struct Call {
+/// A request on its way to the socket.
+pub(crate) struct Call {
     id: RequestId,
-    frame: Utf8Bytes,
-    answer: oneshot::Sender<Answer>,
+    pub frame: Utf8Bytes,
+    pub answer: oneshot::Sender<Answer>,
 }
 
 impl Client {
@@ -122,14 +123,20 @@ impl Client {
     }
 
     fn on(socket: Socket, heard: Heard) -> (Self, Events) {
-        let (calls, calls_receiver) = mpsc::channel(limits::REQUESTS_IN_FLIGHT_MAX);
-        let (events, receiver) = mpsc::channel(EVENTS_LEN_MAX);
-        let reason = Arc::new(OnceLock::new());
+        let (client, receiver, calls, events) = Self::over();
         let (pending, watch) = (HashMap::new(), Watch::new(heard));
         let ping_due = (!socket.shows_itself()).then(|| Instant::now() + PING_INTERVAL);
-        let driver = Driver { socket, pending, events, watch, ping_due, reason: Arc::clone(&reason) };
-        tokio::spawn(driver.run(calls_receiver));
-        (Self { calls, next_id: Arc::new(AtomicU64::new(1)), reason }, Events { receiver })
+        let driver = Driver { socket, pending, events, watch, ping_due, reason: Arc::clone(&client.reason) };
+        tokio::spawn(driver.run(calls));
+        (client, receiver)
+    }
+
+    /// A connection over whatever takes its calls and gives its events.
+    pub(crate) fn over() -> (Self, Events, mpsc::Receiver<Call>, mpsc::Sender<Pushed>) {
+        let (calls, calls_receiver) = mpsc::channel(limits::REQUESTS_IN_FLIGHT_MAX);
+        let (events, receiver) = mpsc::channel(EVENTS_LEN_MAX);
+        let client = Self { calls, next_id: Arc::new(AtomicU64::new(1)), reason: Arc::new(OnceLock::new()) };
+        (client, Events { receiver }, calls_receiver, events)
     }
 
     /// Calls the method `M` and waits for its answer.
