@@ -1,10 +1,10 @@
-//! The client library's link: where it goes on, and where it can't. That nothing is missing and nothing comes twice is in
-//! `crowd.rs`.
+//! The client library's link: where it goes on, and where it can't, and in which order it sends. That nothing is missing and
+//! nothing comes twice is in `crowd.rs`.
 
-use posthouse_client::{Inbox, Item, Link, Start, new_client_msg_id};
+use posthouse_client::{ClientError, Inbox, Item, Link, Start, new_client_msg_id};
 use posthouse_e2e::wait::within;
-use posthouse_e2e::{Device, Site};
-use posthouse_protocol::{ConversationId, Event, Push, SendParams};
+use posthouse_e2e::{Device, Server, Site};
+use posthouse_protocol::{ConversationId, Empty, ErrorCode, Event, Ping, Push, SendParams};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_goes_on_where_an_earlier_one_was() {
@@ -58,6 +58,38 @@ async fn a_link_whose_device_is_logged_out_says_so_and_ends() {
     assert!(within("end", inbox.next()).await.is_none());
     let params = SendParams::text(ConversationId(1), new_client_msg_id(), "nobody");
     within("answer", link.send(params)).await.expect_err("the link has ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_is_slowed_down_sends_in_the_order_in_which_it_was_asked_to() {
+    const MESSAGES: u64 = 100;
+    let site = Site::new();
+    let mut command = site.command();
+    // So few that it is soon slowed down, also on a machine that is slow itself.
+    command.args(["--requests-per-s", "50"]);
+    let server = Server::start(command, site.admin_socket()).expect("the server starts");
+    server.add_account("anna");
+    let anna = Device::log_in(&server.url(), "anna").await;
+    let notes = anna.direct("anna").await;
+    let (link, _inbox) = Link::start(server.url(), anna.token, Start::Now);
+    // What may be asked at once has been.
+    let refused = loop {
+        if let Err(error) = within("answer", link.call::<Ping>(&Empty {})).await {
+            break error;
+        }
+    };
+    assert!(matches!(&refused, ClientError::Refused(error) if error.code == ErrorCode::RateLimited), "{refused:?}");
+    let mut acknowledgements = Vec::new();
+    for number in 1..=MESSAGES {
+        let params = SendParams::text(notes, new_client_msg_id(), number.to_string());
+        acknowledgements.push(within("room", link.queue(params)).await.expect("the link is there"));
+    }
+    let mut seqs = Vec::new();
+    for acknowledgement in acknowledgements {
+        seqs.push(within("acknowledgement", acknowledgement).await.expect("it is sent").seq.0);
+    }
+    assert!(seqs.iter().copied().eq(1..=MESSAGES), "{seqs:?}");
+    server.assert_undisturbed();
 }
 
 async fn online(inbox: &mut Inbox) {

@@ -1,4 +1,9 @@
 //! The task behind a link.
+//!
+//! **Sends keep their order.** One that the server refuses for now holds up all behind it: nothing more is sent until what is
+//! under way is answered and the time to wait is over; then they go again in their order, the first one alone, until one gets
+//! through. The server does its part and refuses what comes behind a refused one as well. It can't for longer than it told the
+//! client to wait: what was under way and arrives later still may overtake.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -11,6 +16,7 @@ use posthouse_protocol::{
     SendParams, SendResult, Sync, SyncParams, SyncResult, Token, limits,
 };
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::{Connected, Item, Start};
 use crate::backoff::Backoff;
@@ -41,9 +47,9 @@ pub(super) struct Keeper {
     /// Up to where the program has everything; none before the first connection.
     position: Option<Resume>,
     sends: mpsc::Receiver<Outgoing>,
-    /// By their order, those that were sent and not answered.
+    /// By their order, those that were taken and not answered for good.
     unanswered: BTreeMap<u64, Outgoing>,
-    sent: u64,
+    taken: u64,
     own: Own,
     items: mpsc::Sender<Item>,
     current: watch::Sender<Option<Connected>>,
@@ -60,12 +66,24 @@ enum End {
 
 type Answers = FuturesUnordered<BoxFuture<'static, (u64, Result<SendResult, ClientError>)>>;
 
+/// How sends follow one another.
+#[derive(Clone, Copy)]
+enum Flow {
+    /// As they come.
+    Free,
+    /// One was refused for now: none goes until all that are under way are answered, nor before this time.
+    Held(Instant),
+    /// After that the first one is under way, alone.
+    Tried,
+}
+
 /// One connection's work.
 struct Session {
     client: Client,
     events: Events,
     account_id: AccountId,
     answers: Answers,
+    flow: Flow,
     /// The page of `sync` that is under way; none once the gap is filled.
     page: Option<BoxFuture<'static, Result<SyncResult, ClientError>>>,
     until: Cursor,
@@ -83,7 +101,7 @@ impl Keeper {
     ) -> Self {
         let position = if let Start::Position(position) = &from { Some(position.clone()) } else { None };
         let (unanswered, own, backoff) = (BTreeMap::new(), Own::default(), Backoff::new());
-        Self { server, transport, token, from, position, sends, unanswered, sent: 0, own, items, current, backoff }
+        Self { server, transport, token, from, position, sends, unanswered, taken: 0, own, items, current, backoff }
     }
 
     pub async fn run(mut self) {
@@ -137,11 +155,9 @@ impl Keeper {
         self.position = Some(position);
         let account_id = account.account_id;
         let (answers, held) = (FuturesUnordered::new(), VecDeque::new());
-        let mut session = Session { client, events, account_id, answers, page: None, until, held };
+        let mut session = Session { client, events, account_id, answers, flow: Flow::Free, page: None, until, held };
         self.unanswered.retain(|_, outgoing| !outgoing.answer.is_closed());
-        for (number, outgoing) in &self.unanswered {
-            session.send(*number, &outgoing.params, Duration::ZERO);
-        }
+        session.send_all(&self.unanswered);
         if self.position.as_ref().is_some_and(|position| position.cursor == session.until) {
             self.tell(Item::Online).await?;
         } else {
@@ -152,23 +168,29 @@ impl Keeper {
     }
 
     async fn step(&mut self, session: &mut Session) -> Result<(), End> {
-        let may_send = self.unanswered.len() < IN_FLIGHT_MAX;
+        let may_take = self.unanswered.len() < IN_FLIGHT_MAX;
         tokio::select! {
             // Answers first: an acknowledged message is then known before an event can bring it again.
             biased;
             Some((number, result)) = session.answers.next(), if !session.answers.is_empty() => {
                 self.on_answer(session, number, result)
             }
+            () = end_of_hold(session.flow), if session.answers.is_empty() => {
+                self.try_first(session);
+                Ok(())
+            }
             page = next_page(&mut session.page), if session.page.is_some() => self.on_page(session, page).await,
             event = session.events.next_of_any_kind() => match event {
                 Some(event) => self.on_event(session, event).await,
                 None => Err(End::Lost(session.client.reason())),
             },
-            outgoing = self.sends.recv(), if may_send => match outgoing {
+            outgoing = self.sends.recv(), if may_take => match outgoing {
                 Some(outgoing) => {
-                    self.sent += 1;
-                    session.send(self.sent, &outgoing.params, Duration::ZERO);
-                    self.unanswered.insert(self.sent, outgoing);
+                    self.taken += 1;
+                    if let Flow::Free = session.flow {
+                        session.send(self.taken, &outgoing.params);
+                    }
+                    self.unanswered.insert(self.taken, outgoing);
                     Ok(())
                 }
                 None => Err(End::Over),
@@ -185,11 +207,9 @@ impl Keeper {
         match result {
             // It stays unanswered, and is sent again on the next connection.
             Err(error @ ClientError::Disconnected(_)) => return Err(End::Lost(error)),
+            // It stays unanswered, and is sent again when the hold is over.
             Err(ClientError::Refused(error)) if error.retryable => {
-                if let Some(outgoing) = self.unanswered.get(&number) {
-                    let wait = Duration::from_millis(error.retry_after_ms.unwrap_or(RETRY_WAIT_MS));
-                    session.send(number, &outgoing.params, wait);
-                }
+                session.hold(Duration::from_millis(error.retry_after_ms.unwrap_or(RETRY_WAIT_MS)));
             }
             result => {
                 if let Some(outgoing) = self.unanswered.remove(&number) {
@@ -201,9 +221,22 @@ impl Keeper {
                         self.own.add(outgoing.params.conversation_id, acknowledged.seq);
                     }
                 }
+                if let Flow::Tried = session.flow {
+                    session.flow = Flow::Free;
+                    session.send_all(&self.unanswered);
+                }
             }
         }
         Ok(())
+    }
+
+    /// Nothing is under way any more: sends the first of what waits, alone.
+    fn try_first(&self, session: &mut Session) {
+        session.flow = Flow::Free;
+        if let Some((number, outgoing)) = self.unanswered.first_key_value() {
+            session.flow = Flow::Tried;
+            session.send(*number, &outgoing.params);
+        }
     }
 
     fn page(&self, session: &Session, wait: Duration) -> BoxFuture<'static, Result<SyncResult, ClientError>> {
@@ -332,20 +365,32 @@ impl Keeper {
 }
 
 impl Session {
-    /// Sends, after a wait; the answer comes through `answers`.
-    fn send(&mut self, number: u64, params: &SendParams, wait: Duration) {
-        let (client, params) = (self.client.clone(), params.clone());
-        let answer = client.begin::<Send>(&params);
-        self.answers.push(
-            async move {
-                // Without a wait it must not lose its place to those behind it.
-                if !wait.is_zero() {
-                    tokio::time::sleep(wait).await;
-                }
-                (number, answer.await)
-            }
-            .boxed(),
-        );
+    /// Sends; the answer comes through `answers`.
+    fn send(&mut self, number: u64, params: &SendParams) {
+        let answer = self.client.begin::<Send>(params);
+        self.answers.push(answer.map(move |result| (number, result)).boxed());
+    }
+
+    fn send_all(&mut self, unanswered: &BTreeMap<u64, Outgoing>) {
+        for (number, outgoing) in unanswered {
+            self.send(*number, &outgoing.params);
+        }
+    }
+
+    /// Nothing is sent for so long, nor before a hold that there is already is over.
+    fn hold(&mut self, wait: Duration) {
+        let until = Instant::now() + wait;
+        self.flow = match self.flow {
+            Flow::Held(earlier) => Flow::Held(earlier.max(until)),
+            Flow::Free | Flow::Tried => Flow::Held(until),
+        };
+    }
+}
+
+async fn end_of_hold(flow: Flow) {
+    match flow {
+        Flow::Held(until) => tokio::time::sleep_until(until).await,
+        Flow::Free | Flow::Tried => std::future::pending().await,
     }
 }
 
@@ -357,3 +402,6 @@ async fn next_page(
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
