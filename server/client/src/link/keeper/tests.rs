@@ -105,12 +105,12 @@ impl Server {
 }
 
 impl Asked {
-    fn accept(self, result: Value) {
-        self.answer.send(Ok(to_raw_value(&result).expect("JSON"))).expect("somebody waits for it");
+    fn accept(self, result: &Value) {
+        self.answer.send(Ok(to_raw_value(result).expect("JSON"))).expect("somebody waits for it");
     }
 
     fn accept_as(self, seq: u64) {
-        self.accept(json!({ "message_id": seq, "seq": seq, "ts": 0 }));
+        self.accept(&json!({ "message_id": seq, "seq": seq, "ts": 0 }));
     }
 
     fn refuse(self, error: ErrorBody) {
@@ -176,7 +176,7 @@ async fn while_sends_are_held_other_calls_go_on_and_a_refusal_for_good_ends_the_
     });
     let ping = server.next().await;
     assert_eq!(ping.frame["method"], "ping", "before them: {}", ping.frame);
-    ping.accept(json!({}));
+    ping.accept(&json!({}));
     call.await.expect("no panic").expect("an answer");
     let [first] = server.messages(["1"]).await;
     first.refuse(ErrorBody::new(ErrorCode::Forbidden, "no"));
