@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use posthouse_protocol::{
-    AccountId, ConversationId, Empty, ErrorBody, Event, Push, ReadState, Receipt, ReceiptParams, Receipts, ReceiptsGet,
-    ReceiptsGetParams, limits,
+    AccountId, ConversationId, Empty, ErrorBody, Event, Mark, Push, ReadState, Receipt, ReceiptParams, Receipts,
+    ReceiptsGet, ReceiptsGetParams, limits,
 };
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -148,9 +148,9 @@ impl Inner {
 
     async fn flush(&self, steps: Vec<Step>) -> Result<(), StoreError> {
         let Ok(moved) = self.store.write(MarksMove { steps }).await? else { return Ok(()) };
-        let News { mut events, read, large } = news(&moved);
-        if !read.is_empty() || !large.is_empty() {
-            events.extend(self.store.read(move |snapshot| counted(snapshot, read, large)).await?);
+        let News { mut events, read, marks } = news(&moved);
+        if !read.is_empty() || !marks.is_empty() {
+            events.extend(self.store.read(move |snapshot| looked_up(snapshot, read, marks)).await?);
         }
         for (recipients, class, event) in events {
             let frame = serde_json::to_string(&Push { cursor: None, event }).expect("events have string keys");
@@ -169,13 +169,16 @@ struct News {
     events: Vec<Told>,
     /// Who has messages left to read, which have to be counted.
     read: Vec<Member>,
-    /// Conversations that are told only how many have come how far.
-    large: BTreeMap<ConversationId, Arc<[AccountId]>>,
+    /// Conversations of whose members some are not at the end, or that are told only how many are.
+    marks: Marks,
 }
+
+/// Members of a conversation, and those of them who have come further.
+type Marks = BTreeMap<ConversationId, (Arc<[AccountId]>, Vec<AccountId>)>;
 
 fn news(moved: &[Moved]) -> News {
     let mut news = News::default();
-    let mut small: BTreeMap<ConversationId, (Arc<[AccountId]>, Receipts)> = BTreeMap::new();
+    let mut at_end: BTreeMap<ConversationId, (Arc<[AccountId]>, Vec<Mark>)> = BTreeMap::new();
     for Moved { conversation_id, mark, has_read, last, members } in moved {
         let (conversation_id, members) = (*conversation_id, Arc::clone(members));
         if *has_read && mark.read == *last {
@@ -184,15 +187,19 @@ fn news(moved: &[Moved]) -> News {
         } else if *has_read {
             news.read.push((mark.account_id, conversation_id));
         }
-        if members.len() > limits::RECEIPT_MEMBERS_MAX {
-            news.large.insert(conversation_id, members);
+        if mark.read == *last && members.len() <= limits::RECEIPT_MEMBERS_MAX {
+            at_end.entry(conversation_id).or_insert((members, Vec::new())).1.push(*mark);
+        } else {
+            news.marks.entry(conversation_id).or_insert((members, Vec::new())).1.push(mark.account_id);
+        }
+    }
+    for (conversation_id, (members, mut marks)) in at_end {
+        if let Some((_, accounts)) = news.marks.get_mut(&conversation_id) {
+            accounts.extend(marks.iter().map(|mark| mark.account_id));
             continue;
         }
-        let nothing = Receipts { conversation_id, marks: Vec::new(), counts: None };
-        small.entry(conversation_id).or_insert((members, nothing)).1.marks.push(*mark);
-    }
-    for (members, mut receipts) in small.into_values() {
-        receipts.marks.sort_unstable_by_key(|mark| mark.account_id);
+        marks.sort_unstable_by_key(|mark| mark.account_id);
+        let receipts = Receipts { conversation_id, marks, counts: None };
         news.events.push((members, Class::Lossy, Event::Receipts(receipts)));
     }
     news
@@ -204,18 +211,15 @@ fn read_elsewhere(account_id: AccountId, state: ReadState) -> Told {
 }
 
 /// The rest of it, which only the database knows.
-fn counted(
-    snapshot: &Snapshot,
-    read: Vec<Member>,
-    large: BTreeMap<ConversationId, Arc<[AccountId]>>,
-) -> Result<Vec<Told>, StoreError> {
+fn looked_up(snapshot: &Snapshot, read: Vec<Member>, marks: Marks) -> Result<Vec<Told>, StoreError> {
     let mut events = Vec::new();
     for (account_id, conversation_id) in read {
         let Some(state) = snapshot.read_state(account_id, conversation_id)? else { continue };
         events.push(read_elsewhere(account_id, state));
     }
-    for (conversation_id, members) in large {
-        let receipts = snapshot.receipts_of(conversation_id, &members, &[])?;
+    for (conversation_id, (members, mut accounts)) in marks {
+        accounts.sort_unstable();
+        let receipts = snapshot.receipts_of(conversation_id, &members, &accounts)?;
         events.push((members, Class::Lossy, Event::Receipts(receipts)));
     }
     Ok(events)

@@ -39,9 +39,9 @@ impl State {
     /// Adds the probe's conversation, as it is before its messages are counted; its number does not count.
     pub fn open_probe_conversation(&mut self, members: Arc<[AccountId]>, sight: Sight) {
         let (kind, group) = (ConversationKind::Direct, None);
-        let (last_seq, last_counted, last_ts) = (0, 0, 0);
+        let (last_seq, last_counted, last_ts, last_sender) = (0, 0, 0, None);
         self.members.set(CONVERSATION, Arc::clone(&members));
-        let conversation = Conversation { kind, group, members, sight, last_seq, last_counted, last_ts };
+        let conversation = Conversation { kind, group, members, sight, last_seq, last_counted, last_ts, last_sender };
         self.conversations.insert(CONVERSATION, conversation);
     }
 }

@@ -77,6 +77,8 @@ pub(super) struct Conversation {
     pub last_counted: u64,
     /// Of the newest message, in milliseconds.
     pub last_ts: u64,
+    /// Who sent the newest message, and so has read it; nobody where it is from before the start, and the database knows.
+    pub last_sender: Option<AccountId>,
 }
 
 /// A group, as far as decisions need it at hand.
@@ -237,9 +239,9 @@ impl State {
             self.everybody = Some(conversation_id);
         }
         let kind = row.kind.value();
-        let (last_seq, last_counted, last_ts) = (0, 0, 0);
+        let (last_seq, last_counted, last_ts, last_sender) = (0, 0, 0, None);
         self.members.set(conversation_id, Arc::clone(&members));
-        let conversation = Conversation { kind, group, members, sight, last_seq, last_counted, last_ts };
+        let conversation = Conversation { kind, group, members, sight, last_seq, last_counted, last_ts, last_sender };
         self.conversations.insert(conversation_id, conversation);
     }
 

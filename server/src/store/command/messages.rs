@@ -118,6 +118,7 @@ impl Group<'_> {
         let sender = self.state.sender(new.sender).ok_or(Refusal::NoSuchAccount)?;
         let conversation = self.state.conversations.get_mut(&conversation_id).ok_or(Refusal::NoSuchConversation)?;
         conversation.last_seq += 1;
+        conversation.last_sender = new.sent.as_ref().map(|sent| sent.sender);
         conversation.last_counted += u64::from(counts);
         // The clock may jump backwards (a Pi has none of its own); a conversation's time doesn't.
         conversation.last_ts = conversation.last_ts.max(self.now.0);

@@ -26,7 +26,7 @@ pub struct Step {
 pub struct Moved {
     /// Where.
     pub conversation_id: ConversationId,
-    /// Who, and how far it is now.
+    /// Who, and how far it is now: at least so far, where others have written since it did.
     pub mark: Mark,
     /// Whether it has read more than before.
     pub has_read: bool,
@@ -56,10 +56,12 @@ impl Write for MarksMove {
         for Step { account_id, conversation_id, read, delivered } in self.steps {
             let Ok(conversation) = authority::as_member(group.state, account_id, conversation_id) else { continue };
             let (last, members) = (conversation.last_seq, Arc::clone(&conversation.members));
+            let sent = if conversation.last_sender == Some(account_id) { last } else { 0 };
             let key = RowKey::mark(conversation_id, account_id);
             let before = group.overlay.row(&key)?.map_or(Ok(MarkRow::default()), |row| MarkRow::from_bytes(&row))?;
             let (read, delivered) = (read.min(last), delivered.max(read).min(last));
-            let row = MarkRow { read: read.max(before.read), delivered: delivered.max(before.delivered) };
+            let before = before.furthest(MarkRow { read: sent, delivered: sent });
+            let row = before.furthest(MarkRow { read, delivered });
             if row == before {
                 continue;
             }
