@@ -90,6 +90,8 @@ pub(super) struct EventStream {
     posts: mpsc::Receiver<Post>,
     pieces: mpsc::Sender<Bytes>,
     buffer: Vec<u8>,
+    /// Whether events have ids: a browser comes back with the last one, as if it had everything up to there.
+    has_ids: bool,
 }
 
 impl EventStream {
@@ -105,12 +107,15 @@ impl EventStream {
         let opened = serde_json::json!({ "session": secret });
         pieces.try_send(format!("event: open\ndata: {opened}\n\n").into()).expect("the channel is new");
         let streams = streams.clone();
-        (Self { secret, epoch, streams, posts, pieces, buffer: Vec::new() }, EventBody { pieces: body })
+        let stream = Self { secret, epoch, streams, posts, pieces, buffer: Vec::new(), has_ids: false };
+        (stream, EventBody { pieces: body })
     }
 
     /// Buffers an event as the client gets it. JSON holds no line break, so that one line is enough.
     fn write(&mut self, event: &str) {
-        if let Some(cursor) = cursor_of(event) {
+        if self.has_ids
+            && let Some(cursor) = cursor_of(event)
+        {
             let id = format!("id: {}-{}\n", self.epoch.0, cursor.0);
             self.buffer.extend_from_slice(id.as_bytes());
         }
@@ -140,6 +145,10 @@ impl Transport for EventStream {
         // Whoever asked may have hung up.
         let _ = reply.send(frame);
         Ok(())
+    }
+
+    fn caught_up(&mut self) {
+        self.has_ids = true;
     }
 
     async fn feed(&mut self, event: Utf8Bytes) -> Result<(), Ended> {
@@ -204,15 +213,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn events_carry_their_cursor_as_an_id_and_the_close_its_code() {
+    async fn events_carry_their_cursor_as_an_id_once_all_before_them_is_there_and_the_close_its_code() {
         let (mut stream, mut body) = EventStream::open(&Streams::default(), Epoch(7));
         let opened = text(&mut body).await;
         let secret = opened.strip_prefix("event: open\ndata: {\"session\":\"").expect("the secret comes first");
         assert_eq!(secret.len(), 64 + "\"}\n\n".len(), "{opened}");
+        stream.feed(r#"{"event":"message","cursor":"40","data":{}}"#.into()).await.ok().expect("room");
+        stream.caught_up();
         stream.feed(r#"{"event":"message","cursor":"41","data":{}}"#.into()).await.ok().expect("room");
         stream.feed(r#"{"event":"typing","data":{"cursor":"9"}}"#.into()).await.ok().expect("room");
         stream.close(4008, "slow").await;
-        let rest = "id: 7-41\ndata: {\"event\":\"message\",\"cursor\":\"41\",\"data\":{}}\n\n\
+        let rest = "data: {\"event\":\"message\",\"cursor\":\"40\",\"data\":{}}\n\n\
+                    id: 7-41\ndata: {\"event\":\"message\",\"cursor\":\"41\",\"data\":{}}\n\n\
                     data: {\"event\":\"typing\",\"data\":{\"cursor\":\"9\"}}\n\n\
                     event: close\ndata: {\"code\":4008,\"reason\":\"slow\"}\n\n";
         assert_eq!(text(&mut body).await, rest);

@@ -241,6 +241,9 @@ impl<T: Transport> Connection<T> {
         if self.session.account().is_some() {
             self.visitor.connected();
         }
+        if self.session.has_caught_up() {
+            self.transport.caught_up();
+        }
         self.transport.answer(reply, frame.into()).await?;
         match then {
             Some(Action::Close(code, reason)) => Err(Ended::Close(code, reason)),

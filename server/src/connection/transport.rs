@@ -32,6 +32,9 @@ pub(super) trait Transport: Send {
     /// Writes the answer to a frame, and flushes.
     fn answer(&mut self, reply: Self::Reply, frame: Utf8Bytes) -> impl Future<Output = Result<(), Ended>> + Send;
 
+    /// From here on the client stands where the last event that it gets says: it has everything up to the first one.
+    fn caught_up(&mut self) {}
+
     /// Buffers an event.
     fn feed(&mut self, event: Utf8Bytes) -> impl Future<Output = Result<(), Ended>> + Send;
 

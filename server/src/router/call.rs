@@ -52,6 +52,11 @@ pub(super) trait Read: Method {
     /// What serialises to the method's result.
     type Answer: Serialize + Send + 'static;
 
+    /// The record up to which the caller says by this that it has everything, if it does.
+    fn caught_up(_params: &Self::Params) -> Option<u64> {
+        None
+    }
+
     fn read(
         inner: &Inner,
         caller: Caller,
@@ -96,14 +101,16 @@ pub(super) type Begun = Either<Ready<Completion>, BoxFuture<'static, Completion>
 /// A result on its way to the client. What changed the store comes as [`Committed`].
 pub struct Answer {
     result: Box<dyn Frame>,
-    /// Set by `connect`: whose session it is from here on.
-    pub connected: Option<Caller>,
+    /// Set by `connect`: whose session it is from here on, and the record behind which its events begin.
+    pub connected: Option<(Caller, u64)>,
+    /// The record up to which the client has said that it has everything.
+    pub caught_up: Option<u64>,
 }
 
 impl Answer {
     /// Of what changed nothing.
     pub(super) fn read<R: Serialize + Send + 'static>(result: R) -> Self {
-        Self { result: Box::new(result), connected: None }
+        Self { result: Box::new(result), connected: None, caught_up: None }
     }
 
     /// Of what is durable.
@@ -111,9 +118,14 @@ impl Answer {
         Self::read(result.into_inner())
     }
 
-    /// Of `connect`.
-    pub fn connected<R: Serialize + Send + 'static>(result: R, caller: Caller) -> Self {
-        Self { result: Box::new(result), connected: Some(caller) }
+    /// Of `connect`; events begin behind this record.
+    pub fn connected<R: Serialize + Send + 'static>(result: R, caller: Caller, begin: u64) -> Self {
+        Self { connected: Some((caller, begin)), ..Self::read(result) }
+    }
+
+    /// The same, where the client has said that it has everything up to this record.
+    pub fn with_caught_up(self, caught_up: Option<u64>) -> Self {
+        Self { caught_up, ..self }
     }
 
     /// The frame that answers the request.
@@ -190,7 +202,11 @@ pub(super) const fn read<M: Read + 'static>() -> Entry {
     impl<M: Read + 'static> Work for Reading<M> {
         fn begin(self: Box<Self>, inner: &Arc<Inner>, _wire: &Wire) -> Begun {
             let inner = Arc::clone(inner);
-            begun(async move { M::read(&inner, self.0, self.1).await.map(Answer::read) })
+            let caught_up = M::caught_up(&self.1);
+            begun(async move {
+                let answer = M::read(&inner, self.0, self.1).await?;
+                Ok(Answer::read(answer).with_caught_up(caught_up))
+            })
         }
     }
     let make = |head: &RequestHead<'_>, caller| -> Result<Call, ErrorBody> {

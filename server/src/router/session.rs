@@ -100,16 +100,18 @@ impl Open for Connect {
         let floor = inner.store.floor();
         let epoch = inner.store.epoch();
         let caller = Caller { account_id: account.account_id, origin: wire.origin };
+        let resume = resume.or(wire.resume).filter(|resume| is_held(resume, epoch, floor, last));
         let result = ConnectResult {
             session_id: SessionId(wire.origin.0),
             account,
             epoch,
             cursor: cursor(last),
-            resumed: resume.or(wire.resume).is_some_and(|resume| is_held(&resume, epoch, floor, last)),
+            resumed: resume.is_some(),
             ping_interval_s: limits::PING_INTERVAL_S,
             limits: LimitsInfo::CURRENT,
         };
-        Ok(Answer::connected(result, caller))
+        let caught_up = resume.and_then(|resume| gseq(&resume.cursor));
+        Ok(Answer::connected(result, caller, last).with_caught_up(caught_up))
     }
 }
 
@@ -120,6 +122,11 @@ fn is_held(resume: &Resume, epoch: Epoch, floor: u64, last: u64) -> bool {
 
 impl Read for Sync {
     type Answer = SyncResult;
+
+    /// Who asks for what lies behind a cursor has what lies before.
+    fn caught_up(params: &SyncParams) -> Option<u64> {
+        gseq(&params.cursor)
+    }
 
     async fn read(inner: &Inner, caller: Caller, params: SyncParams) -> Result<SyncResult, ErrorBody> {
         let limit = page_limit(params.limit, limits::SYNC_LIMIT_DEFAULT, limits::SYNC_LIMIT_MAX)?;

@@ -52,15 +52,15 @@ struct Held {
 
 enum State {
     /// `connect` must be through by then.
-    New {
-        deadline: Instant,
-    },
+    New { deadline: Instant },
     /// `connect` is under way.
-    Connecting {
-        deadline: Instant,
-    },
+    Connecting { deadline: Instant },
     Connected {
         caller: Caller,
+        /// The record behind which its events begin.
+        begin: u64,
+        /// Whether the client has said that it has everything up to there.
+        has_caught_up: bool,
     },
 }
 
@@ -85,9 +85,15 @@ impl Session {
 
     fn caller(&self) -> Option<Caller> {
         match self.state {
-            State::Connected { caller } => Some(caller),
+            State::Connected { caller, .. } => Some(caller),
             State::New { .. } | State::Connecting { .. } => None,
         }
+    }
+
+    /// Whether the client has said that it has everything up to where its events begin. That it was answered is not enough:
+    /// an answer may be lost on its way.
+    pub fn has_caught_up(&self) -> bool {
+        matches!(self.state, State::Connected { has_caught_up: true, .. })
     }
 
     /// When [`Session::on_deadline`] is to be called, if nothing else happens.
@@ -162,8 +168,13 @@ impl Session {
     pub fn on_outcome(&mut self, running: Running, outcome: Outcome) -> (String, Option<Action>) {
         match outcome {
             Ok(answer) => {
-                if let Some(caller) = answer.connected {
-                    self.state = State::Connected { caller };
+                if let Some((caller, begin)) = answer.connected {
+                    self.state = State::Connected { caller, begin, has_caught_up: false };
+                }
+                if let (Some(up_to), State::Connected { begin, has_caught_up, .. }) =
+                    (answer.caught_up, &mut self.state)
+                {
+                    *has_caught_up |= *begin <= up_to;
                 }
                 (answer.into_frame(running.id), None)
             }
@@ -195,7 +206,7 @@ impl Session {
                 Err(ErrorBody::new(ErrorCode::AlreadyConnected, "connect comes once in a connection"))
             }
             (Access::Open(call), _) => call(head),
-            (Access::Connected(call), State::Connected { caller }) if router::may_call(caller, entry.name) => {
+            (Access::Connected(call), State::Connected { caller, .. }) if router::may_call(caller, entry.name) => {
                 call(head, *caller)
             }
             (Access::Connected(_), State::Connected { .. }) => {

@@ -10,6 +10,9 @@ const CONNECT: &str = r#"{"id":1,"method":"connect","params":{"token":"t"}}"#;
 
 const CALLER: Caller = Caller { account_id: AccountId(1), origin: Origin(7) };
 
+/// Behind it the events of [`CALLER`] begin.
+const BEGIN: u64 = 41;
+
 fn session() -> Session {
     Session::new(Instant::now())
 }
@@ -17,7 +20,7 @@ fn session() -> Session {
 fn connected() -> Session {
     let mut session = session();
     let running = runs(&session.on_frame(CONNECT));
-    session.on_outcome(running, Ok(Answer::connected(Empty {}, CALLER)));
+    session.on_outcome(running, Ok(Answer::connected(Empty {}, CALLER, BEGIN)));
     session
 }
 
@@ -50,9 +53,36 @@ fn after_connect_requests_run_for_the_account_that_connected() {
     let mut session = connected();
     assert_eq!(session.account(), Some(CALLER.account_id));
     let running = runs(&session.on_frame(r#"{"id":2,"method":"history","params":{"conversation_id":1}}"#));
-    let (frame, then) = session.on_outcome(running, Ok(Answer::connected(Empty {}, CALLER)));
+    let (frame, then) = session.on_outcome(running, Ok(Answer::connected(Empty {}, CALLER, BEGIN)));
     assert_eq!(frame, r#"{"id":2,"result":{}}"#);
     assert!(then.is_none());
+}
+
+#[test]
+fn who_says_that_it_has_everything_before_its_events_has_caught_up() {
+    let sync = |session: &mut Session, cursor: u64, is_answered: bool| {
+        let frame = format!(r#"{{"id":2,"method":"sync","params":{{"cursor":"{cursor}"}}}}"#);
+        let running = runs(&session.on_frame(&frame));
+        let mut answer = Answer::connected(Empty {}, CALLER, BEGIN).with_caught_up(Some(cursor));
+        answer.connected = None;
+        let refused = ErrorBody::new(ErrorCode::InvalidParams, "no such cursor");
+        session.on_outcome(running, if is_answered { Ok(answer) } else { Err(refused) });
+        session.has_caught_up()
+    };
+    for resumed in [None, Some(0), Some(BEGIN - 1)] {
+        let mut session = session();
+        let running = runs(&session.on_frame(CONNECT));
+        session.on_outcome(running, Ok(Answer::connected(Empty {}, CALLER, BEGIN).with_caught_up(resumed)));
+        assert!(!session.has_caught_up(), "{resumed:?}");
+        assert!(!sync(&mut session, BEGIN - 1, true), "the answer may be lost");
+        assert!(!sync(&mut session, BEGIN + 9, false), "a cursor of another database");
+        assert!(sync(&mut session, BEGIN, true));
+        assert!(sync(&mut session, 0, true), "it asks again for what it has");
+    }
+    let mut session = session();
+    let running = runs(&session.on_frame(CONNECT));
+    session.on_outcome(running, Ok(Answer::connected(Empty {}, CALLER, BEGIN).with_caught_up(Some(BEGIN))));
+    assert!(session.has_caught_up(), "nothing was missing");
 }
 
 #[test]

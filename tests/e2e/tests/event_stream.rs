@@ -61,6 +61,7 @@ async fn a_browser_that_names_its_last_event_goes_on_behind_it() {
     let mut events = RawEvents::open(server.address()).await;
     let connected = events.call(1, "connect", json!({ "token": anna.token })).await;
     assert_eq!(connected["result"]["resumed"], false, "it named none");
+    has_caught_up(&events, &connected).await;
     anna.send(notes, "one").await;
     let last = events.next().await.expect("a message");
     let id = last.id.expect("what is durable has an id");
@@ -79,6 +80,63 @@ async fn a_browser_that_names_its_last_event_goes_on_behind_it() {
         }
     }
     drop(site);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_that_is_cut_off_while_it_catches_up_skips_nothing() {
+    const MISSED: usize = 10;
+    let (_site, server) = Site::with_accounts(&["anna"]);
+    let anna = Device::log_in(&server.url(), "anna").await;
+    let notes = anna.direct("anna").await;
+    let mut events = RawEvents::open(server.address()).await;
+    let connected = events.call(1, "connect", json!({ "token": anna.token })).await;
+    has_caught_up(&events, &connected).await;
+    anna.send(notes, "one").await;
+    let last = events.next().await.expect("a message");
+    drop(events);
+    for number in 0..MISSED {
+        anna.send(notes, &number.to_string()).await;
+    }
+
+    // A browser keeps the last id that it got, and comes back with it by itself.
+    let mut id = last.id.expect("it has caught up");
+    let mut events = RawEvents::open_with(server.address(), &format!("Last-Event-ID: {id}\r\n")).await;
+    let connected = events.call(1, "connect", json!({ "token": anna.token })).await;
+    assert_eq!(connected["result"]["resumed"], true);
+    let until = connected["result"]["cursor"].clone();
+    let page = events.call(2, "sync", json!({ "cursor": last.data["cursor"], "until": until, "limit": 3 })).await;
+    assert_eq!(page["result"]["has_more"], true, "{page}");
+    anna.send(notes, "live").await;
+    id = events.next().await.expect("what is new").id.unwrap_or(id);
+    drop(events);
+
+    let mut events = RawEvents::open_with(server.address(), &format!("Last-Event-ID: {id}\r\n")).await;
+    let connected = events.call(1, "connect", json!({ "token": anna.token })).await;
+    assert_eq!(connected["result"]["resumed"], true);
+    let until = connected["result"]["cursor"].clone();
+    let (_, cursor) = id.split_once('-').expect("epoch and cursor");
+    let page = events.call(2, "sync", json!({ "cursor": cursor, "until": until })).await;
+    let missed = page["result"]["events"].as_array().expect("events");
+    assert_eq!(missed.len(), MISSED + 1, "{page}");
+
+    // The answer may not have come yet: that it has, only the next request says.
+    anna.send(notes, "live").await;
+    assert_eq!(events.next().await.expect("what is new").id, None);
+    has_caught_up(&events, &connected).await;
+    anna.send(notes, "live").await;
+    let id = events.next().await.expect("what is new").id.expect("it has caught up");
+    let mut events = RawEvents::open_with(server.address(), &format!("Last-Event-ID: {id}\r\n")).await;
+    let connected = events.call(1, "connect", json!({ "token": anna.token })).await;
+    assert_eq!(connected["result"]["resumed"], true);
+    anna.send(notes, "live").await;
+    assert!(events.next().await.expect("what is new").id.is_some(), "nothing was missing");
+}
+
+/// The client says that it has everything up to where its events begin.
+async fn has_caught_up(events: &RawEvents, connected: &serde_json::Value) {
+    let begin = &connected["result"]["cursor"];
+    let page = events.call(9, "sync", json!({ "cursor": begin, "until": begin })).await;
+    assert_eq!((&page["result"]["events"], &page["result"]["has_more"]), (&json!([]), &json!(false)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
