@@ -2,10 +2,10 @@
 //!
 //! What is gathered and not yet written is lost with a server that crashes: the client says it again with its next receipt. What
 //! moves nothing, as clients say it again after each reconnect, is neither written nor told. Nothing of it looks into the
-//! database where a conversation is small and was read to its end: a busy box gets a receipt for each few messages, and the
-//! database would have to be brought up to date for each look.
+//! database for a small conversation, unless the account has another device that is to learn what is left to read: a busy box
+//! gets a receipt for each few messages, and the database would have to be brought up to date for each look.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::call::{Caller, Read};
 use super::outbox::Class;
 use super::{Inner, Router, invalid, refused, store_failed};
-use crate::store::{MarksMove, Moved, Refusal, Snapshot, Step, StoreError};
+use crate::store::{MarksMove, Moved, Origin, Refusal, Snapshot, Step, StoreError};
 
 /// For so long receipts are gathered.
 const GATHER: Duration = Duration::from_millis(500);
@@ -29,27 +29,32 @@ type Member = (AccountId, ConversationId);
 /// What has come since the last flush.
 #[derive(Default)]
 pub(super) struct Gathered {
-    steps: Mutex<HashMap<Member, Gathering>>,
+    said: Mutex<HashMap<Member, Said>>,
     some: Notify,
     /// Held while what was gathered is written.
     writing: tokio::sync::Mutex<()>,
 }
 
-/// How far a member has come since the last flush, by its own account; 0 where it said nothing.
-#[derive(Clone, Copy, Default)]
-struct Gathering {
-    read: u64,
-    delivered: u64,
+/// How far a member has come since the last flush, and who said so.
+#[derive(Clone, Copy)]
+struct Said {
+    step: Step,
+    /// The connection, if it was always the same.
+    by: Option<Origin>,
 }
 
 impl Gathered {
     /// Keeps the furthest.
-    fn add(&self, member: Member, params: &ReceiptParams) {
+    fn add(&self, caller: Caller, params: &ReceiptParams) {
+        let (account_id, conversation_id) = (caller.account_id, params.conversation_id);
         let [read, delivered] = [params.read, params.delivered].map(|seq| seq.map_or(0, |seq| seq.0));
-        let mut steps = self.lock();
-        let step = steps.entry(member).or_default();
-        *step = Gathering { read: step.read.max(read), delivered: step.delivered.max(delivered) };
-        drop(steps);
+        let new = Said { step: Step { account_id, conversation_id, read, delivered }, by: Some(caller.origin) };
+        let mut all = self.lock();
+        let said = all.entry((account_id, conversation_id)).or_insert(new);
+        said.step.read = said.step.read.max(read);
+        said.step.delivered = said.step.delivered.max(delivered);
+        said.by = said.by.filter(|by| *by == caller.origin);
+        drop(all);
         self.some.notify_one();
     }
 
@@ -58,20 +63,13 @@ impl Gathered {
         self.writing.try_lock().is_err() || self.lock().keys().any(|(account, _)| *account == account_id)
     }
 
-    fn take(&self) -> Vec<Step> {
-        let steps = std::mem::take(&mut *self.lock());
-        let step = |((account_id, conversation_id), Gathering { read, delivered })| Step {
-            account_id,
-            conversation_id,
-            read,
-            delivered,
-        };
-        steps.into_iter().map(step).collect()
+    fn take(&self) -> Vec<Said> {
+        std::mem::take(&mut *self.lock()).into_values().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Member, Gathering>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Member, Said>> {
         // Every change under the lock leaves the map whole, so that a panic elsewhere does not matter.
-        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -83,9 +81,10 @@ impl Read for Receipt {
             return Err(invalid("read, delivered: one of them at least"));
         }
         let (account_id, conversation_id) = (caller.account_id, params.conversation_id);
-        let members = inner.store.members().of(account_id, conversation_id);
-        members.ok_or_else(|| refused(Refusal::NoSuchConversation))?;
-        inner.receipts.add((account_id, conversation_id), &params);
+        if !inner.store.members().has(conversation_id, account_id) {
+            return Err(refused(Refusal::NoSuchConversation));
+        }
+        inner.receipts.add(caller, &params);
         Ok(Empty {})
     }
 }
@@ -140,23 +139,37 @@ impl Inner {
 
     async fn write_receipts(&self) -> Result<(), StoreError> {
         let _until_told = self.receipts.writing.lock().await;
-        for steps in self.receipts.take().chunks(MarksMove::LEN_MAX) {
-            self.flush(steps.to_vec()).await?;
+        for said in self.receipts.take().chunks(MarksMove::LEN_MAX) {
+            self.flush(said.to_vec()).await?;
         }
         Ok(())
     }
 
-    async fn flush(&self, steps: Vec<Step>) -> Result<(), StoreError> {
+    async fn flush(&self, said: Vec<Said>) -> Result<(), StoreError> {
+        let steps = said.iter().map(|said| said.step).collect();
         let Ok(moved) = self.store.write(MarksMove { steps }).await? else { return Ok(()) };
-        let News { mut events, read, marks } = news(&moved);
-        if !read.is_empty() || !marks.is_empty() {
-            events.extend(self.store.read(move |snapshot| looked_up(snapshot, read, marks)).await?);
+        let moved = moved.into_inner();
+        let alone =
+            said.iter().filter(|said| said.by.is_some_and(|by| self.registry.is_alone(said.step.account_id, by)));
+        let alone = alone.map(|said| said.step.account_id).collect();
+        let News { read, large, .. } = news(&moved, &alone);
+        let mut events = Vec::new();
+        if !read.is_empty() || !large.is_empty() {
+            events = self.store.read(move |snapshot| looked_up(snapshot, read, large)).await?;
         }
+        // Somebody may have left since it was written.
+        let moved: Vec<Moved> = moved.into_iter().filter_map(|moved| self.still(moved)).collect();
+        events.extend(news(&moved, &alone).events);
         for (recipients, class, event) in events {
             let frame = serde_json::to_string(&Push { cursor: None, event }).expect("events have string keys");
             self.registry.deliver_beside(&recipients, &Utf8Bytes::from(frame), class);
         }
         Ok(())
+    }
+
+    fn still(&self, mut moved: Moved) -> Option<Moved> {
+        moved.members = self.store.members().still(moved.conversation_id, &moved.members);
+        moved.members.binary_search(&moved.mark.account_id).is_ok().then_some(moved)
     }
 }
 
@@ -169,35 +182,30 @@ struct News {
     events: Vec<Told>,
     /// Who has messages left to read, which have to be counted.
     read: Vec<Member>,
-    /// Conversations of whose members some are not at the end, or that are told only how many are.
-    marks: Marks,
+    /// Conversations that are told only how many have come how far.
+    large: BTreeMap<ConversationId, Arc<[AccountId]>>,
 }
 
-/// Members of a conversation, and those of them who have come further.
-type Marks = BTreeMap<ConversationId, (Arc<[AccountId]>, Vec<AccountId>)>;
-
-fn news(moved: &[Moved]) -> News {
+/// `alone` are those whose only connection knows, for it has said so.
+fn news(moved: &[Moved], alone: &HashSet<AccountId>) -> News {
     let mut news = News::default();
-    let mut at_end: BTreeMap<ConversationId, (Arc<[AccountId]>, Vec<Mark>)> = BTreeMap::new();
+    let mut small: BTreeMap<ConversationId, (Arc<[AccountId]>, Vec<Mark>)> = BTreeMap::new();
     for Moved { conversation_id, mark, has_read, last, members } in moved {
         let (conversation_id, members) = (*conversation_id, Arc::clone(members));
-        if *has_read && mark.read == *last {
+        let has_others = !alone.contains(&mark.account_id);
+        if *has_read && has_others && mark.read == *last {
             let state = ReadState { conversation_id, read: mark.read, last_seq: *last, unread: 0, mentions: 0 };
             news.events.push(read_elsewhere(mark.account_id, state));
-        } else if *has_read {
+        } else if *has_read && has_others {
             news.read.push((mark.account_id, conversation_id));
         }
-        if mark.read == *last && members.len() <= limits::RECEIPT_MEMBERS_MAX {
-            at_end.entry(conversation_id).or_insert((members, Vec::new())).1.push(*mark);
+        if members.len() > limits::RECEIPT_MEMBERS_MAX {
+            news.large.insert(conversation_id, members);
         } else {
-            news.marks.entry(conversation_id).or_insert((members, Vec::new())).1.push(mark.account_id);
+            small.entry(conversation_id).or_insert((members, Vec::new())).1.push(*mark);
         }
     }
-    for (conversation_id, (members, mut marks)) in at_end {
-        if let Some((_, accounts)) = news.marks.get_mut(&conversation_id) {
-            accounts.extend(marks.iter().map(|mark| mark.account_id));
-            continue;
-        }
+    for (conversation_id, (members, mut marks)) in small {
         marks.sort_unstable_by_key(|mark| mark.account_id);
         let receipts = Receipts { conversation_id, marks, counts: None };
         news.events.push((members, Class::Lossy, Event::Receipts(receipts)));
@@ -211,15 +219,18 @@ fn read_elsewhere(account_id: AccountId, state: ReadState) -> Told {
 }
 
 /// The rest of it, which only the database knows.
-fn looked_up(snapshot: &Snapshot, read: Vec<Member>, marks: Marks) -> Result<Vec<Told>, StoreError> {
+fn looked_up(
+    snapshot: &Snapshot,
+    read: Vec<Member>,
+    large: BTreeMap<ConversationId, Arc<[AccountId]>>,
+) -> Result<Vec<Told>, StoreError> {
     let mut events = Vec::new();
     for (account_id, conversation_id) in read {
         let Some(state) = snapshot.read_state(account_id, conversation_id)? else { continue };
         events.push(read_elsewhere(account_id, state));
     }
-    for (conversation_id, (members, mut accounts)) in marks {
-        accounts.sort_unstable();
-        let receipts = snapshot.receipts_of(conversation_id, &members, &accounts)?;
+    for (conversation_id, members) in large {
+        let receipts = snapshot.receipts_of(conversation_id, &members, &[])?;
         events.push((members, Class::Lossy, Event::Receipts(receipts)));
     }
     Ok(events)
@@ -280,7 +291,7 @@ mod tests {
 
         async fn ben_reads(&self, read: u64) {
             let step = Step { account_id: self.ben, conversation_id: self.conversation_id, read, delivered: read };
-            self.router.inner.flush(vec![step]).await.expect("written");
+            self.router.inner.flush(vec![Said { step, by: None }]).await.expect("written");
         }
     }
 

@@ -99,6 +99,15 @@ impl Registry {
         self.lock().devices.values().copied().collect()
     }
 
+    /// Whether this is the account's only session.
+    pub fn is_alone(&self, account_id: AccountId, origin: Origin) -> bool {
+        let sessions = self.lock();
+        sessions
+            .by_account
+            .get(&account_id)
+            .is_none_or(|of_account| of_account.iter().all(|(other, _)| *other == origin))
+    }
+
     /// How many sessions are connected; the probe's don't count.
     pub fn count(&self) -> usize {
         let sessions = self.lock();

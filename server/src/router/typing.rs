@@ -49,14 +49,20 @@ impl Read for Typing {
 
     async fn read(inner: &Inner, caller: Caller, params: TypingParams) -> Result<Empty, ErrorBody> {
         let (account_id, TypingParams { conversation_id }) = (caller.account_id, params);
-        let members = inner.store.members().of(account_id, conversation_id);
-        let members = members.ok_or_else(|| refused(Refusal::NoSuchConversation))?;
+        let members = inner.read(move |snapshot| {
+            Ok(if snapshot.is_member(account_id, conversation_id)? {
+                Some(snapshot.member_ids(conversation_id)?)
+            } else {
+                None
+            })
+        });
+        let mut members = members.await?.ok_or_else(|| refused(Refusal::NoSuchConversation))?;
         let is_small = members.len() <= limits::TYPING_MEMBERS_MAX;
         if is_small && inner.writers.is_due((account_id, conversation_id), now()) {
-            let others: Vec<AccountId> = members.iter().copied().filter(|member| *member != account_id).collect();
+            members.retain(|member| *member != account_id);
             let event = Event::Typing(TypingNow { conversation_id, account_id });
             let frame = serde_json::to_string(&Push { cursor: None, event }).expect("events have string keys");
-            inner.registry.deliver_beside(&others, &Utf8Bytes::from(frame), Class::Lossy);
+            inner.registry.deliver_beside(&members, &Utf8Bytes::from(frame), Class::Lossy);
         }
         Ok(Empty {})
     }

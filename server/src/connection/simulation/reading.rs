@@ -28,7 +28,7 @@ pub struct Reading {
     asked: BTreeSet<ConversationId>,
     said_again: BTreeSet<ConversationId>,
     answered: BTreeSet<ConversationId>,
-    /// Receipts by which the account itself had come further than any `read_state` before had said.
+    /// Receipts by which the account itself had come further than any `read_state` before had said, and than this device has said.
     pub unsaid: Vec<(ConversationId, u64)>,
     /// Where it was refused.
     pub refused: BTreeSet<ConversationId>,
@@ -110,6 +110,7 @@ impl Reading {
             let before = self.by_events.insert(member, now).unwrap_or_default();
             assert_eq!(furthest(now, before), now, "{receipts:?} goes back");
             let said = self.last_state(member.0).map_or(0, |state| state.read.0);
+            let said = said.max(self.said.get(&member.0).map_or(0, |report| report.most.0));
             let told = self.told.entry(member).or_default();
             if member.1 == me && self.answered.contains(&member.0) && now.0 > told.0.max(said) {
                 self.unsaid.push((member.0, now.0));

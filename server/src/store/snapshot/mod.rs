@@ -52,6 +52,11 @@ impl Snapshot {
     }
 
     /// How many records are stored.
+    /// Whether the account is in a conversation now.
+    pub fn is_member(&self, account_id: AccountId, conversation_id: ConversationId) -> Result<bool, StoreError> {
+        Ok(self.membership(account_id, conversation_id)?.is_some_and(|membership| membership.is_current()))
+    }
+
     pub fn record_count(&self) -> Result<u64, StoreError> {
         self.read(|txn| Ok(txn.open_table(LOG)?.len()?))
     }
