@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_display_name_that_could_be_anothers_stands_beside_the_user_name() {
+    fn a_display_name_that_another_could_have_stands_beside_the_user_name() {
         let mut people = People::default();
         let mut name = |display_name: &str| {
             let profile = profile(2, "ben", display_name);
