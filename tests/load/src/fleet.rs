@@ -25,8 +25,8 @@ use crate::process::Usage;
 /// Connections that are made at once: fewer than wait in a listening socket.
 pub const OPENED_AT_ONCE: usize = 500;
 
-/// Until it is known to everybody who is there; a short load waits less.
-const SETTLE: Duration = Duration::from_secs(5);
+/// Arrivals that the server, which gathers them, tells of in a second, rounded down. They are no part of the load.
+const TOLD_IN_A_SECOND: u64 = 100;
 
 /// Everything that was sent is answered and delivered by then.
 const LAST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -97,7 +97,8 @@ pub async fn run(target: &Target, users: u64, pairs: u64, rate: f64, length: Dur
         senders.push(sender);
         tasks.spawn(drive(line, orders, Arc::clone(&ledger)));
     }
-    tokio::time::sleep(SETTLE.min(length / 4)).await;
+    // A short load is for a try, and waits less.
+    tokio::time::sleep(Duration::from_secs(3 + users / TOLD_IN_A_SECOND).min(length)).await;
     let (began, before) = (Instant::now(), target.process.usage()?);
     let mut ticks = pace(count, gap, &ledger);
     let dialect = target.process.dialect();
