@@ -66,6 +66,9 @@ const SCHEMA: &str = include_str!("../../../server/protocol/schema/openapi.json"
 /// Those of them by which a box is claimed.
 const FOR_CLAIMING: [&str; 4] = ["/claim", "/claim/challenge", "/claim/proof", "/healthz"];
 
+/// Until the card's report has changed, too: it is written right behind the page.
+const REPORT_LIMIT: Duration = Duration::from_secs(10);
+
 /// Until the box has set its clock, which takes a program's start.
 const CLOCK_LIMIT: Duration = Duration::from_secs(60);
 
@@ -127,6 +130,9 @@ async fn meet(machine: &mut Machine, owner: Person, member: Person, length: Leng
     assert_clock(machine, door).await?;
     let people = talk(&secure, owner, owner_token, member).await?;
     discovery::assert_found(provisioning::NAME).await?;
+    let is_shown = async |console: &str| shown::page(console).filter(|page| page.contains("Owner: anna"));
+    machine.wait_for("the owner in the code's place on the console", shown::LIMIT, is_shown).await?;
+    tokio::time::sleep(REPORT_LIMIT).await;
     let ear = Ear::open()?;
     let neighbours = if length == Length::Long { Some(Neighbours::find(provisioning::NAME)?) } else { None };
     // The sign by which this box shuts down.
