@@ -5,6 +5,7 @@
 //! is there, once and in order, after a kill. README.md says how each figure is measured. Called by
 //! `make bench` and, with small sizes, by its own test; imported by nothing.
 
+pub mod awake;
 pub mod bench;
 pub mod check;
 pub mod dialect;

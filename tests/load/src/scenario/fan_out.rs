@@ -13,6 +13,7 @@ use posthouse_protocol::{
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use crate::awake::Awake;
 use crate::bench::{Bench, Target};
 use crate::check::{self, Sent};
 use crate::dialect::{Dialect, Person};
@@ -90,6 +91,7 @@ async fn round(bench: &Bench, dialect: Dialect, size: usize) -> anyhow::Result<f
 }
 
 async fn measure(bench: &Bench, target: &Target, group: &Group) -> anyhow::Result<f64> {
+    let _awake = Awake::begin();
     tokio::time::sleep(bench.plan.warm_up).await;
     let (before, arrived) = (target.process.usage()?, group.arrived.load(Ordering::Relaxed));
     tokio::time::sleep(bench.plan.closed_loop).await;

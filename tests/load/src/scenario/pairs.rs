@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use tokio::task::JoinSet;
 
+use crate::awake::Awake;
 use crate::bench::{Bench, Target};
 use crate::check::{self, Sent};
 use crate::dialect::{Dialect, RECEIPT_INTERVAL};
@@ -83,6 +84,7 @@ async fn round(bench: &Bench, dialect: Dialect) -> anyhow::Result<Round> {
 }
 
 async fn measure(bench: &Bench, target: &Target, shared: &Loop) -> anyhow::Result<Round> {
+    let _awake = Awake::begin();
     tokio::time::sleep(bench.plan.warm_up).await;
     let (began, before, done_before) = (Instant::now(), target.process.usage()?, shared.done.load(Ordering::Relaxed));
     tokio::time::sleep(bench.plan.closed_loop).await;

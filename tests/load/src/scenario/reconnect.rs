@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::task::JoinSet;
 
+use crate::awake::Awake;
 use crate::bench::Bench;
 use crate::dialect::Dialect;
 use crate::figure::Figure;
@@ -38,10 +39,12 @@ async fn round(bench: &Bench, dialect: Dialect) -> anyhow::Result<f64> {
             anyhow::Ok(())
         });
     }
+    let awake = Awake::begin();
     tokio::time::sleep(bench.plan.warm_up).await;
     let (before, counted) = (target.process.usage()?, count.load(Ordering::Relaxed));
     tokio::time::sleep(bench.plan.closed_loop).await;
     let (after, done) = (target.process.usage()?, count.load(Ordering::Relaxed) - counted);
+    drop(awake);
     stop.store(true, Ordering::Relaxed);
     while let Some(lane) = lanes.join_next().await {
         lane??;
