@@ -4,11 +4,13 @@
 //! grown past its share of the memory. Then newcomers are told to come back later, until it has been calm for
 //! a while.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How often the signs are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often the signs are looked at: each look wakes a box that may have nothing else to do.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// A task that wakes this late means that everybody's answers are late. People notice a delay from some 0.1 s on
 /// and lose the thread at 1 s (Nielsen, Usability Engineering, 1993); 10,000 clients that come back at once make
@@ -19,7 +21,7 @@ const LAG_MAX: Duration = Duration::from_millis(500);
 const LAG_CALM: Duration = Duration::from_millis(100);
 
 /// Calm looks in a row that end the shedding: one second.
-const CALM_LOOKS: u32 = 10;
+const CALM_LOOKS: u32 = 4;
 
 /// The part of the machine's memory that the process may take before it turns newcomers away: the page cache
 /// needs the other half.
@@ -39,12 +41,14 @@ impl Load {
     /// Looks at the signs for ever.
     pub async fn watch(&self) {
         let memory_max = memory_total().map(|total| total / MEMORY_PARTS);
+        let memory = Memory::of_this_process();
         let mut level = Level::default();
         loop {
             let asleep = Instant::now();
             tokio::time::sleep(LOOK_EVERY).await;
             let lag = asleep.elapsed().saturating_sub(LOOK_EVERY);
-            let is_large = memory_max.is_some_and(|most| memory_used().is_some_and(|used| used > most));
+            let used = memory.as_ref().and_then(Memory::used);
+            let is_large = memory_max.zip(used).is_some_and(|(most, used)| used > most);
             if let Some(shedding) = level.look(lag, is_large) {
                 self.shedding.store(shedding, Ordering::Relaxed);
                 let lag_ms = lag.as_millis();
@@ -81,12 +85,27 @@ impl Level {
     }
 }
 
-/// Bytes of the process in memory. /proc/self is there also where the unit hides the rest of /proc.
-fn memory_used() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
-    let page_size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
-    Some(pages * u64::try_from(page_size).ok()?)
+/// The process's memory. /proc/self is there also where the unit hides the rest of /proc.
+struct Memory {
+    /// Kept open: that is most of what a look would cost.
+    statm: File,
+    page_size: u64,
+}
+
+impl Memory {
+    fn of_this_process() -> Option<Self> {
+        let page_size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
+        Some(Self { statm: File::open("/proc/self/statm").ok()?, page_size: u64::try_from(page_size).ok()? })
+    }
+
+    /// Bytes of it in memory.
+    fn used(&self) -> Option<u64> {
+        // Seven numbers.
+        let mut line = [0; 256];
+        let len = self.statm.read_at(&mut line, 0).ok()?;
+        let pages: u64 = std::str::from_utf8(&line[..len]).ok()?.split(' ').nth(1)?.parse().ok()?;
+        Some(pages * self.page_size)
+    }
 }
 
 /// Bytes of memory of the machine.
@@ -125,7 +144,11 @@ mod tests {
 
     #[test]
     fn the_process_knows_its_size_and_the_machines() {
-        let (used, total) = (memory_used().expect("Linux"), memory_total().expect("Linux"));
+        let memory = Memory::of_this_process().expect("Linux");
+        let (used, total) = (memory.used().expect("Linux"), memory_total().expect("Linux"));
         assert!(used > 100_000 && used < total, "{used} of {total} bytes");
+        let more = vec![1_u8; 32 << 20];
+        let now = memory.used().expect("Linux");
+        assert!(now > used + (16 << 20), "{used} bytes, {now} with {} more", std::hint::black_box(more).len());
     }
 }
