@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use posthouse_protocol::limits;
+
 /// The sizes of all loads.
 pub struct Plan {
     /// Rounds of each load, each with relay and server where there is a relay to compare with.
@@ -36,7 +38,7 @@ pub struct Plan {
     pub stored_for_start: u64,
     /// Users of the article's load, at 19.1 messages a second.
     pub article_users: u64,
-    /// Length of the article's load.
+    /// Length of the article's load: as its users are asked all at once whether they are there, whole intervals of that.
     pub article: Duration,
 }
 
@@ -60,7 +62,7 @@ impl Plan {
             writes: Duration::from_secs(300),
             stored_for_start: 5_000_000,
             article_users: 4_000,
-            article: Duration::from_secs(60),
+            article: 2 * Duration::from_secs(limits::PING_INTERVAL_S),
         }
     }
 
