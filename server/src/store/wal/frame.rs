@@ -39,19 +39,19 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
-/// Writes a frame with its padding into `buffer`, in place of what it held.
-pub fn encode(buffer: &mut Vec<u8>, epoch: Epoch, number: u64, payload: &[u8]) {
+/// Writes a frame with its padding into `bytes`, which are as many as [`encoded_len`] says.
+pub fn encode(bytes: &mut [u8], epoch: Epoch, number: u64, payload: &[u8]) {
     let length = u32::try_from(payload.len()).expect("the writer cuts groups at PAYLOAD_LEN_MAX");
-    buffer.clear();
-    buffer.extend_from_slice(MAGIC);
-    buffer.extend_from_slice(&[0; 4]);
-    buffer.extend_from_slice(&epoch.0.to_le_bytes());
-    buffer.extend_from_slice(&number.to_le_bytes());
-    buffer.extend_from_slice(&length.to_le_bytes());
-    buffer.extend_from_slice(payload);
-    let checksum = crc32fast::hash(&buffer[8..]);
-    buffer[4..8].copy_from_slice(&checksum.to_le_bytes());
-    buffer.resize(buffer.len().next_multiple_of(BLOCK_LEN), 0);
+    let (header, rest) = bytes.split_at_mut(HEADER_LEN);
+    header[..4].copy_from_slice(MAGIC);
+    header[8..16].copy_from_slice(&epoch.0.to_le_bytes());
+    header[16..24].copy_from_slice(&number.to_le_bytes());
+    header[24..].copy_from_slice(&length.to_le_bytes());
+    let (content, padding) = rest.split_at_mut(payload.len());
+    content.copy_from_slice(payload);
+    padding.fill(0);
+    let checksum = crc32fast::hash(&bytes[8..HEADER_LEN + payload.len()]);
+    bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
 }
 
 /// How many bytes a frame with this payload takes.
@@ -82,9 +82,10 @@ mod tests {
     const EPOCH: Epoch = Epoch(7);
 
     fn encoded(number: u64, payload: &[u8]) -> Vec<u8> {
-        let mut buffer = vec![0xaa; 3];
-        encode(&mut buffer, EPOCH, number, payload);
-        buffer
+        // Of the last frame there may be anything.
+        let mut bytes = vec![0xaa; encoded_len(payload.len())];
+        encode(&mut bytes, EPOCH, number, payload);
+        bytes
     }
 
     #[test]
@@ -92,8 +93,8 @@ mod tests {
         for length in [0, 1, BLOCK_LEN - HEADER_LEN, BLOCK_LEN - HEADER_LEN + 1, 3 * BLOCK_LEN] {
             let payload = vec![0x5a; length];
             let bytes = encoded(3, &payload);
-            assert_eq!(bytes.len(), encoded_len(length));
             assert_eq!(bytes.len() % BLOCK_LEN, 0);
+            assert!(bytes[HEADER_LEN + length..].iter().all(|byte| *byte == 0), "padding of {length}");
             assert_eq!(decode(&bytes, EPOCH), Some(Frame { number: 3, payload }));
         }
     }

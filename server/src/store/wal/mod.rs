@@ -9,6 +9,7 @@
 //! a cut can tear the last one only. **A frame that is missing while a later one is there is therefore
 //! damage**, and the log says so instead of starting with a part of what was acknowledged.
 
+mod buffer;
 mod frame;
 mod segment;
 
@@ -16,6 +17,7 @@ use std::cmp::Ordering;
 
 use posthouse_protocol::Epoch;
 
+use buffer::Buffer;
 pub use frame::{BLOCK_LEN, Frame, PAYLOAD_LEN_MAX};
 pub use segment::{Segment, Storage, create};
 
@@ -61,7 +63,7 @@ pub struct Log<S: Storage> {
     current: usize,
     epoch: Epoch,
     next_number: u64,
-    buffer: Vec<u8>,
+    buffer: Buffer,
 }
 
 struct Part<S> {
@@ -94,7 +96,8 @@ impl<S: Storage> Log<S> {
             }
         }
         let parts = segments.map(|storage| Part { storage, offset: 0, last_number: expected - 1 });
-        Ok((Self { segments: parts, current: 0, epoch, next_number: expected, buffer: Vec::new() }, frames))
+        let buffer = Buffer::new(FRAME_LEN_MAX);
+        Ok((Self { segments: parts, current: 0, epoch, next_number: expected, buffer }, frames))
     }
 
     /// Starts again at the beginning, once every frame that was read is durable in the database.
@@ -141,11 +144,12 @@ impl<S: Storage> Log<S> {
     pub fn append(&mut self, payload: &[u8]) -> Result<u64, LogError> {
         let (index, offset) = self.place_for(payload.len()).expect("the caller made sure that there is room");
         let number = self.next_number;
-        frame::encode(&mut self.buffer, self.epoch, number, payload);
+        let bytes = self.buffer.first(frame::encoded_len(payload.len()));
+        frame::encode(bytes, self.epoch, number, payload);
         let part = &mut self.segments[index];
-        part.storage.write_at(&self.buffer, offset).map_err(|source| LogError::Io { what: "written", source })?;
+        part.storage.write_at(bytes, offset).map_err(|source| LogError::Io { what: "written", source })?;
         part.storage.sync().map_err(|source| LogError::Io { what: "synced", source })?;
-        part.offset = offset + self.buffer.len() as u64;
+        part.offset = offset + bytes.len() as u64;
         part.last_number = number;
         self.current = index;
         self.next_number += 1;
